@@ -1,0 +1,1 @@
+"""Masks against references: scores per case and class, tables."""

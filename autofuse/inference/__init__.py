@@ -1,0 +1,1 @@
+"""From a trained run and a case to a mask on the native grid, in planned memory."""

@@ -1,0 +1,1 @@
+"""What was decided and why: the plan, the planner's protocol, the budget, explanations."""

@@ -1,0 +1,1 @@
+"""From raw cases to a store of cropped, resampled, normalised, checksummed cases."""

@@ -1,0 +1,50 @@
+"""What one training step or one tile of prediction sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples side by side.
+
+    Shapes: B batch, M modality, K classes or regions of a cascade's earlier stage, S spatial axes (slowest first).
+
+    Attributes:
+        image: (B, M, *S) float32; an absent modality is filled with zeros.
+        present: (B, M) bool; which modalities the case has. Zeros of absent ones mean nothing.
+        target: (B, *S) int64, class index (0 background), ``IGNORE`` where nobody labelled; None at prediction.
+            Where labels have regions it holds the index of the raw value in ``(0, *Labels.raw_values)``.
+        prior: (B, K, *S) float32, masks of a cascade's earlier stage; None without one.
+        cases: ids, for messages.
+        spacing_mm: of the spatial axes of the patch.
+    """
+
+    image: Tensor
+    present: Tensor
+    target: Tensor | None = None
+    prior: Tensor | None = None
+    cases: tuple[str, ...] = ()
+    spacing_mm: tuple[float, ...] = ()
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on ``device``."""
+
+        def move(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(device, non_blocking=True)
+
+        return replace(
+            self,
+            image=self.image.to(device, non_blocking=True),
+            present=self.present.to(device, non_blocking=True),
+            target=move(self.target),
+            prior=move(self.prior),
+        )
+
+    def inputs(self) -> Tensor:
+        """Image and prior as channels of one tensor, (B, M + K, *S)."""
+        return self.image if self.prior is None else torch.cat([self.image, self.prior], dim=1)

@@ -1,0 +1,101 @@
+"""What a training method is: a frozen dataclass that answers four questions. The engine owns the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+from autofuse.plan.task import Task
+from autofuse.sampling.batch import Batch
+
+Half = Literal["whole", "upper", "lower"]
+Wanted = Literal["labelled", "unlabelled", "any"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far training is: ``step`` of ``steps``; ``fraction`` in [0, 1) drives every ramp and schedule."""
+
+    step: int
+    steps: int
+
+    @property
+    def fraction(self) -> float:
+        """Share of the training that is done."""
+        return self.step / self.steps
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One kind of batch that a method asks for at every step.
+
+    Attributes:
+        name: key under which the batch reaches the objectives.
+        cases: which cases of the training fold feed it.
+        share: its share of the plan's batch size (at least one sample each).
+        foreground: share of patches centred on a labelled foreground voxel; the rest lie anywhere
+            (anywhere labelled, where labels are sparse).
+        half: the whole training fold, or one of two disjoint halves (bi-level methods).
+    """
+
+    name: str = "labelled"
+    cases: Wanted = "labelled"
+    share: float = 1.0
+    foreground: float = 1 / 3
+    half: Half = "whole"
+
+
+Batches = Mapping[str, Batch]
+Terms = Callable[[nn.ModuleDict, Batches, Progress], Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One optimiser step: which networks move, and the named, weighted scalars whose sum they descend.
+
+    Attributes:
+        moves: keys of the ModuleDict; no other network changes.
+        terms: called with all networks, this step's batches by stream name, and the progress.
+        every: taken at every n-th step.
+    """
+
+    name: str
+    moves: tuple[str, ...]
+    terms: Terms
+    every: int = 1
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Base of every training method; fields are its hyper-parameters, all with defaults, all JSON-able.
+
+    Construction only stores. A variant is the same class with other field values, never another class.
+    """
+
+    name: ClassVar[str]
+
+    learning_rate: float = 1e-2
+    momentum: float = 0.99
+    weight_decay: float = 3e-5
+    gradient_clip: float = 12.0
+    ema_decay: float = 0.0
+    foreground: float = 1 / 3
+
+    def streams(self) -> tuple[Stream, ...]:
+        """Which batches each step needs."""
+        return (Stream(foreground=self.foreground),)
+
+    def networks(self, task: Task) -> nn.ModuleDict:
+        """Freshly initialised networks by name."""
+        raise NotImplementedError
+
+    def objectives(self, task: Task) -> tuple[Objective, ...]:
+        """What each optimiser step descends, in order."""
+        raise NotImplementedError
+
+    def segment(self, nets: nn.ModuleDict, batch: Batch) -> Tensor:
+        """Logits (B, C, *S) at the resolution of the image; the only thing that prediction calls."""
+        raise NotImplementedError

@@ -1,0 +1,1 @@
+"""Planners: from a fingerprint and a budget to a plan."""

@@ -1,0 +1,1 @@
+"""Training methods, each a frozen dataclass."""
