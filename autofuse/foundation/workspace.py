@@ -82,5 +82,5 @@ def workspace_root(option: str | Path | None) -> Path:
     """The folder that holds all workspaces: the option, nnU-Net's results folder as a fall-back, or the default."""
     if option is not None:
         return Path(option)
-    legacy = os.environ.get("nnUNet_results")
+    legacy = os.environ.get("nnUNet_results")  # noqa: SIM112
     return Path(legacy) / "autofuse" if legacy else Path(DEFAULT_ROOT)
