@@ -127,7 +127,7 @@ class Plan(StoredValue):
         configurations: by preference; ``configuration`` is the one trained by default.
         trainer: default; challengers: what else could fit.
         steps: default length of training one fold.
-        mirror_axes: spatial axes (of the patch) along which mirroring makes sense.
+        mirror_axes: transposed axes (0, 1, 2; a 2D patch has 1 and 2) along which mirroring makes sense.
     """
 
     kind: ClassVar[str] = "plan"
@@ -146,6 +146,7 @@ class Plan(StoredValue):
     challengers: tuple[TrainerChoice, ...] = ()
     steps: int = Field(ge=1)
     decisions: tuple[Decision, ...]
+    mirror_axes: tuple[int, ...] = (0, 1, 2)
 
     def named(self, configuration: str) -> Configuration:
         """The configuration called so.
