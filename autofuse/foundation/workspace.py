@@ -1,12 +1,12 @@
 """Where everything made for a data set stands: one folder, relative paths inside, nothing written elsewhere.
 
-    <root>/<data set>/
-        fingerprint.json   fingerprint_cases/<case>.json
-        budget.json        plan.json        splits.json
-        prepared/<configuration>-<hash>/<case>/
-        runs/<configuration>-<trainer>-<hash>/fold_<k>/
-        predictions/<run>/   scores/
-        report/   log.txt
+<root>/<data set>/
+    fingerprint.json   fingerprint_cases/<case>.json
+    budget.json        plan.json        splits.json
+    prepared/<configuration>-<hash>/<case>/
+    runs/<configuration>-<trainer>-<hash>/fold_<k>/
+    predictions/<run>/   scores/
+    report/   log.txt
 """
 
 from __future__ import annotations
