@@ -1,0 +1,118 @@
+"""The layers that ``autofuse.networks.specs`` describes, in 2D and 3D.
+
+Shape legend: B batch, C channel, S spatial axes (slowest first).
+"""
+
+from __future__ import annotations
+
+from math import prod, sqrt
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from autofuse.networks.specs import ConvolutionSpec, HeadSpec, ResidualSpec, UpsamplingSpec
+
+NEGATIVE_SLOPE = 0.01
+"""Slope of the leaky ReLU below zero."""
+EPSILON = 1e-5
+"""Added to the variance by the instance norm."""
+
+CONVOLUTIONS = {2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED_CONVOLUTIONS = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+AVERAGES = {2: F.avg_pool2d, 3: F.avg_pool3d}
+
+
+class InstanceNorm(nn.Module):
+    """Instance norm with scale and shift, then (where ``activated``) leaky ReLU, (B, C, *S) to the same shape.
+
+    A map of a single voxel has no variance; it is scaled and shifted only, in training and prediction alike.
+    """
+
+    def __init__(self, channels: int, activated: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.activated = activated
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Each channel of each sample at mean ``bias`` and standard deviation ``weight``, then rectified."""
+        shape = features.shape
+        if prod(shape[2:]) == 1:
+            ones = (1, -1) + (1,) * (features.ndim - 2)
+            normal = features * self.weight.view(ones) + self.bias.view(ones)
+        else:
+            # The samples' channels stand side by side as channels of one sample. The result is then a tensor of its
+            # own, not a view as from F.instance_norm, and rectifying it in place costs no copy on the way back.
+            flat = features.reshape(1, shape[0] * shape[1], *shape[2:])
+            weight, bias = self.weight.repeat(shape[0]), self.bias.repeat(shape[0])
+            normal = F.batch_norm(flat, None, None, weight, bias, training=True, momentum=0.0, eps=EPSILON)
+        if self.activated:
+            normal = F.leaky_relu(normal, NEGATIVE_SLOPE, inplace=True)
+        return normal.view(shape)
+
+
+class ConvolutionBlock(nn.Module):
+    """Convolution, instance norm, leaky ReLU. No bias: the norm would take it out again."""
+
+    def __init__(self, spec: ConvolutionSpec) -> None:
+        super().__init__()
+        layer = CONVOLUTIONS[len(spec.kernel)]
+        padding = tuple(width // 2 for width in spec.kernel)
+        self.convolution = layer(spec.inputs, spec.outputs, spec.kernel, spec.stride, padding, bias=False)  # type: ignore[arg-type]
+        nn.init.kaiming_normal_(self.convolution.weight, a=NEGATIVE_SLOPE)
+        self.norm = InstanceNorm(spec.outputs, spec.activated)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, inputs, *S) to (B, outputs, *S / stride)."""
+        return self.norm(self.convolution(features))  # type: ignore[no-any-return]
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions added to the input (He et al., arXiv 1512.03385; averaged down as in ResNet-D, 1812.01187).
+
+    The second norm starts at scale 0, so that a fresh network is as shallow as its projections.
+    """
+
+    def __init__(self, spec: ResidualSpec) -> None:
+        super().__init__()
+        self.stride = spec.stride
+        self.first = ConvolutionBlock(spec.first)
+        self.second = ConvolutionBlock(spec.second)
+        nn.init.zeros_(self.second.norm.weight)
+        self.projection = None if spec.projection is None else ConvolutionBlock(spec.projection)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, inputs, *S) to (B, outputs, *S / stride)."""
+        changed = self.second(self.first(features))
+        if max(self.stride) > 1:
+            features = AVERAGES[len(self.stride)](features, self.stride, self.stride)
+        if self.projection is not None:
+            features = self.projection(features)
+        return F.leaky_relu(changed + features, NEGATIVE_SLOPE, inplace=True)
+
+
+class Upsampling(nn.Module):
+    """Transposed convolution with kernel = stride, and the encoder's features beside it."""
+
+    def __init__(self, spec: UpsamplingSpec) -> None:
+        super().__init__()
+        layer = TRANSPOSED_CONVOLUTIONS[len(spec.stride)]
+        self.convolution = layer(spec.inputs, spec.outputs, spec.stride, spec.stride, bias=False)  # type: ignore[arg-type]
+        # With kernel = stride each output voxel reads one input voxel; torch's own fan would count the kernel too.
+        nn.init.normal_(
+            self.convolution.weight, std=nn.init.calculate_gain("leaky_relu", NEGATIVE_SLOPE) / sqrt(spec.inputs)
+        )
+
+    def forward(self, below: Tensor, skip: Tensor) -> Tensor:
+        """(B, inputs, *S) and (B, outputs, *S x stride) to (B, 2 outputs, *S x stride)."""
+        return torch.cat([self.convolution(below), skip], dim=1)
+
+
+def head(spec: HeadSpec) -> nn.Module:
+    """The 1x1 convolution from features to logits, with a bias of zero."""
+    layer = CONVOLUTIONS[spec.dimensions](spec.inputs, spec.outputs, 1)
+    nn.init.kaiming_normal_(layer.weight, a=NEGATIVE_SLOPE)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer

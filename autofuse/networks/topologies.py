@@ -1,0 +1,80 @@
+"""How modalities meet: topologies by name. Each is a description that says its cost and builds its network.
+
+A topology is a function ``(network plan, modalities, prior channels, outputs) -> description``. The description answers
+``cost(patch)`` without torch and ``build()`` with it; its network answers ``forward(x, present)``. To add one (stems,
+specific_shared, per_modality, image_level, shared_kernels, late), write its description beside ``EarlySpec`` in a file
+of its own, its layers in another, and name it in ``TOPOLOGIES``: planner, trainers and tests find it there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from autofuse.foundation.errors import ModelError
+from autofuse.networks.specs import Sizes
+from autofuse.networks.unet_spec import UNetSpec, unet_spec
+from autofuse.plan.cost import Cost
+from autofuse.plan.types import NetworkPlan
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class TopologySpec(Protocol):
+    """A network for several modalities that is not built yet."""
+
+    def cost(self, size: Sizes) -> Cost:
+        """Cost of one sample of ``size`` voxels while training."""
+        ...
+
+    def build(self) -> nn.Module:
+        """The network, freshly initialised: ``forward(x, present) -> logits, highest resolution first``."""
+        ...
+
+
+Topology = Callable[[NetworkPlan, int, int, int], TopologySpec]
+
+
+@dataclass(frozen=True)
+class EarlySpec:
+    """Concatenation at the input: modalities, then prior channels, are the channels of the first convolution."""
+
+    modalities: int
+    modality_dropout: float
+    unet: UNetSpec
+
+    def cost(self, size: Sizes) -> Cost:
+        """Cost of one sample of ``size`` voxels while training."""
+        return self.unet.cost(size)
+
+    def build(self) -> nn.Module:
+        """The network, freshly initialised."""
+        from autofuse.networks.early import EarlyFusion
+
+        return EarlyFusion(self)
+
+
+def early(network: NetworkPlan, modalities: int, prior_channels: int, outputs: int) -> EarlySpec:
+    """One U-Net on the concatenated modalities; absent ones are zero."""
+    return EarlySpec(modalities, network.modality_dropout, unet_spec(network, modalities + prior_channels, outputs))
+
+
+TOPOLOGIES: dict[str, Topology] = {"early": early}
+
+
+def topology(name: str) -> Topology:
+    """The topology called ``name``.
+
+    Raises:
+        ModelError: if there is none, naming those that exist.
+    """
+    if name not in TOPOLOGIES:
+        raise ModelError(
+            f"No topology is called {name!r}.",
+            found=name,
+            expected="one of " + ", ".join(sorted(TOPOLOGIES)),
+            remedy="Plan again with this version of autofuse.",
+        )
+    return TOPOLOGIES[name]
