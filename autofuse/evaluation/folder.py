@@ -1,0 +1,132 @@
+"""A folder of masks scored against their references, case by case in parallel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from autofuse.dataset.types import Labels
+from autofuse.evaluation.metrics import TOLERANCE_MM, score_case
+from autofuse.evaluation.summary import summarise
+from autofuse.evaluation.table import to_csv
+from autofuse.evaluation.types import CaseScore, Failure, Scores
+from autofuse.foundation.errors import DataError, PartialError
+from autofuse.foundation.files import write_bytes
+from autofuse.foundation.workers import run_units
+
+SCORES_FILE = "scores.json"
+TABLE_FILE = "scores.csv"
+
+# Why a tenth of a millimetre: origins are written as 32-bit floats by many tools.
+GRID_TOLERANCE_MM = 0.1
+
+
+class Pair(NamedTuple):
+    """A mask and its reference."""
+
+    case: str
+    prediction: Path
+    reference: Path
+
+
+def evaluate_folder(
+    predictions: Path,
+    references: Mapping[str, Path],
+    labels: Labels,
+    out: Path,
+    *,
+    tolerance_mm: float | Mapping[str, float] = TOLERANCE_MM,
+    surfaces: bool = True,
+    workers: int | None = None,
+) -> Scores:
+    """Scores of the masks in ``predictions``; written to ``out`` as scores.json and scores.csv.
+
+    A case that has no mask, cannot be read or lies on another grid is listed in ``failed`` and is in no mean;
+    ``require_complete`` turns that into an error.
+
+    Args:
+        predictions: folder of masks named ``<case><ending>``, raw label values.
+        references: per case its reference file.
+        workers: processes; 0 for this process, None to decide by itself.
+
+    Raises:
+        DataError: if no case at all could be scored.
+    """
+    pairs, failed = pair_up(predictions, references)
+    score = partial(score_pair, labels=labels, tolerance_mm=tolerance_mm, surfaces=surfaces)
+    outcomes = run_units(score, [(pair.case, pair) for pair in pairs], label="evaluate", workers=workers)
+    failed += [Failure(case=item.name, problem=str(item.error)) for item in outcomes if item.error is not None]
+    scored = [item.value for item in outcomes if item.error is None and item.value is not None]
+    if not scored:
+        raise DataError(
+            "No case could be scored.",
+            file=predictions,
+            found="; ".join(f"{item.case}: {item.problem.splitlines()[0]}" for item in failed[:5]) or "no references",
+            remedy="Predict these cases first, or give the folder that holds their masks.",
+        )
+    scores = summarise(scored, labels, tolerance_mm=tolerance_mm, failed=failed)
+    scores.save(out / SCORES_FILE)
+    write_bytes(out / TABLE_FILE, to_csv(scores).encode())
+    return scores
+
+
+def require_complete(scores: Scores) -> None:
+    """Nothing, if every case was scored.
+
+    Raises:
+        PartialError: naming the cases that were not.
+    """
+    if scores.failed:
+        raise PartialError(
+            f"{len(scores.failed)} of {len(scores.failed) + len(scores.cases)} cases could not be scored.",
+            case=", ".join(item.case for item in scores.failed),
+            found="\n".join(item.problem for item in scores.failed),
+        )
+
+
+def pair_up(predictions: Path, references: Mapping[str, Path]) -> tuple[list[Pair], list[Failure]]:
+    """Masks with their references, and the cases that have no mask."""
+    from autofuse.images.read import SUPPORTED_ENDINGS
+
+    pairs, failed = [], []
+    for case, reference in sorted(references.items()):
+        found = [path for path in (predictions / f"{case}{ending}" for ending in SUPPORTED_ENDINGS) if path.is_file()]
+        if found:
+            pairs.append(Pair(case, found[0], reference))
+        else:
+            failed.append(Failure(case=case, problem=f"There is no mask of this case in {predictions}."))
+    return pairs, failed
+
+
+def score_pair(
+    pair: Pair, *, labels: Labels, tolerance_mm: float | Mapping[str, float] = TOLERANCE_MM, surfaces: bool = True
+) -> CaseScore:
+    """Scores of one mask file against one reference file.
+
+    Raises:
+        DataError: if either cannot be read, holds undeclared values, or the grids differ.
+    """
+    from autofuse.dataset.codec import encode_labels
+    from autofuse.images.read import read_label_image
+
+    prediction, reference = read_label_image(pair.prediction), read_label_image(pair.reference)
+    if not prediction.geometry.same_grid(reference.geometry, GRID_TOLERANCE_MM):
+        raise DataError(
+            "The mask and its reference lie on different grids.",
+            case=pair.case,
+            file=pair.prediction,
+            found=f"{prediction.geometry} in {pair.prediction}",
+            expected=f"{reference.geometry} as in {pair.reference}",
+            remedy="Predict again with the images that belong to this reference.",
+        )
+    return score_case(
+        pair.case,
+        encode_labels(reference.voxels, labels),
+        encode_labels(prediction.voxels, labels),
+        labels,
+        reference.geometry.spacing_mm,
+        tolerance_mm=tolerance_mm,
+        surfaces=surfaces,
+    )
