@@ -1,0 +1,67 @@
+# One command each; the first makes a virtual environment of its own (.venv) and says what it is doing.
+#
+#   make demo    set up, then run the whole road on a phantom data set that it draws itself
+#   make test    set up, then lint, types, import order and every test
+#   make help    the rest
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+LINKS := .types/autofuse_planners .types/autofuse_trainers
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 1); echo $$(( n > 4 ? 4 : n )))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types imports unit bench docs clean
+
+help: ## say what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) $(LINKS) ## make the virtual environment with everything in it (done once)
+
+$(STAMP): pyproject.toml setup.py constraints.txt
+	@echo "== Setting up $(VENV) with $$($(PYTHON) --version); takes a few minutes the first time"
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "autofuse needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt pip setuptools wheel
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-build-isolation \
+		--editable '.[dev]'
+	@touch $(STAMP)
+	@echo "== $(VENV) is ready"
+
+.types/autofuse_%:
+	@mkdir -p .types
+	@ln -sfn ../$* $@
+
+demo: setup ## run the whole road on a phantom data set (under five minutes on two cores)
+	@echo "== Running the demo; everything it makes lands in ./autofuse_demo"
+	@$(BIN)/autofuse demo autofuse_demo
+
+test: lint types imports unit ## lint, types, import order and every test
+
+lint: setup ## ruff: style, names, forbidden calls
+	@echo "== Lint (ruff)"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: setup ## mypy, strict
+	@echo "== Types (mypy --strict)"
+	@$(BIN)/mypy
+
+imports: setup ## import-linter: rooms import only rooms above them
+	@echo "== Import order (import-linter)"
+	@$(BIN)/lint-imports
+
+unit: setup ## pytest, slow end-to-end tests included
+	@echo "== Tests (pytest, $(WORKERS) at once)"
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not benchmark"
+
+bench: setup ## comparisons that take long (see benchmarks/)
+	@echo "== Benchmarks"
+	@$(BIN)/python -m pytest -m benchmark
+
+docs: setup ## write the pages of documentation/reference that are made from the program itself
+	@$(BIN)/python -m autofuse.cli.reference documentation/reference/cli.md
+
+clean: ## remove what make made
+	rm -rf $(VENV) .types build dist *.egg-info autofuse_demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,190 @@
+"""The options of each verb, built only when that verb is asked for."""
+
+from __future__ import annotations
+
+from argparse import SUPPRESS, ArgumentParser
+from collections.abc import Callable
+
+from autofuse.cli import quantities
+
+DEFAULT_DEMO = "autofuse_demo"
+
+
+def add_options(parser: ArgumentParser, verb: str) -> None:
+    """Give ``parser`` the options of ``verb``."""
+    OPTIONS[verb](parser)
+    _shared(parser)
+
+
+def _shared(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("everywhere")
+    group.add_argument("--json", action="store_true", help="print one JSON object on stdout, and nothing else there")
+    group.add_argument("--quiet", "-q", action="store_true", help="say nothing on the way")
+    group.add_argument("--debug", action="store_true", help="print tracebacks too (they always go to log.txt)")
+
+
+def _dataset(parser: ArgumentParser, *, needed: bool = True) -> None:
+    parser.add_argument(
+        "dataset",
+        metavar="DATASET",
+        nargs="?",
+        help="folder of the data set: nnU-Net's raw layout, a Decathlon Task folder, or one with a cases.csv"
+        + ("" if needed else " (optional)"),
+    )
+    parser.add_argument("-d", dest="dataset_option", metavar="DATASET", help="the same, as nnU-Net writes it")
+    parser.set_defaults(dataset_needed=needed)
+
+
+def _workspace(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--workspace", metavar="DIR", help="where everything that is made goes (default: ./autofuse_workspace)"
+    )
+
+
+def _workers(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--workers", type=quantities.whole, metavar="N", help="processes for work on cases; 0 for none (default: decided)"
+    )
+
+
+def _device(parser: ArgumentParser) -> None:
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (default: auto)")
+
+
+def _dials(parser: ArgumentParser, minutes: str) -> None:
+    parser.add_argument(
+        "--memory", type=quantities.memory_gib, metavar="AMOUNT", help="memory that training may use, such as 8GiB"
+    )
+    parser.add_argument("--minutes", type=quantities.minutes, metavar="N", help=minutes)
+    parser.add_argument("--planner", metavar="NAME", help="who decides: a registered planner (default: default)")
+
+
+def _method(parser: ArgumentParser) -> None:
+    parser.add_argument("-c", "--configuration", metavar="NAME", help="configuration of the plan (default: its choice)")
+    parser.add_argument("-t", "--trainer", metavar="NAME", help="registered trainer (default: the plan's choice)")
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        type=quantities.setting,
+        default=[],
+        metavar="NAME=VALUE",
+        help="change a hyper-parameter of the trainer; may be repeated",
+    )
+    parser.add_argument("--steps", type=quantities.count, metavar="N", help="length of training one fold, in steps")
+    parser.add_argument("--seed", type=quantities.whole, default=0, metavar="N", help="of every random draw (default: 0)")
+    parser.add_argument(
+        "--precision", choices=("fp32", "bf16", "fp16"), help="what the network computes in (default: what suits the device)"
+    )
+
+
+def _case_work(parser: ArgumentParser) -> None:
+    _dataset(parser)
+    _workspace(parser)
+    _workers(parser)
+
+
+def _check(parser: ArgumentParser) -> None:
+    _case_work(parser)
+
+
+def _plan(parser: ArgumentParser) -> None:
+    _case_work(parser)
+    _dials(parser, "time for training one fold")
+    _device(parser)
+
+
+def _explain(parser: ArgumentParser) -> None:
+    _case_work(parser)
+    _device(parser)
+
+
+def _preprocess(parser: ArgumentParser) -> None:
+    _case_work(parser)
+    parser.add_argument(
+        "-c", "--configuration", metavar="NAME", help="configuration to prepare for (default: the plan's choice)"
+    )
+    _device(parser)
+
+
+def _train(parser: ArgumentParser) -> None:
+    _case_work(parser)
+    parser.add_argument(
+        "-f", "--fold", type=quantities.whole, default=0, metavar="K", help="which fold is held out (default: 0)"
+    )
+    _method(parser)
+    parser.add_argument("--minutes", type=quantities.minutes, metavar="N", help="train for this long, whatever the steps")
+    _device(parser)
+
+
+def _predict(parser: ArgumentParser) -> None:
+    _case_work(parser)
+    parser.add_argument("-i", "--images", metavar="DIR", help="folder of images (default: the data set's imagesTs)")
+    parser.add_argument("-o", "--out", metavar="DIR", help="where masks go (default: predictions/ in the workspace)")
+    parser.add_argument("--run", metavar="NAME", help="which run's model, as `autofuse info` names it (default: the newest)")
+    parser.add_argument(
+        "-f", "--folds", type=quantities.folds, metavar="K,…", help="folds to average (default: all that are finished)"
+    )
+    parser.add_argument("--probabilities", action="store_true", help="also write the probabilities of every class")
+    parser.add_argument("--no-mirror", dest="mirror", action="store_false", help="no mirroring: faster, a little worse")
+    _device(parser)
+
+
+def _evaluate(parser: ArgumentParser) -> None:
+    _case_work(parser)
+    parser.add_argument("-i", "--predictions", metavar="DIR", help="folder of masks (default: a run's held-out cases)")
+    parser.add_argument("-r", "--references", metavar="DIR", help="folder of true masks (default: the data set's)")
+    parser.add_argument("-o", "--out", metavar="DIR", help="where the tables go (default: scores/ in the workspace)")
+    parser.add_argument("--run", metavar="NAME", help="which run to judge (default: the newest)")
+
+
+def _run(parser: ArgumentParser) -> None:
+    _case_work(parser)
+    _dials(parser, "time for the whole command; training gets what the rest leaves")
+    parser.add_argument(
+        "-f",
+        "--folds",
+        type=quantities.folds,
+        default=(0,),
+        metavar="K,…",
+        help="folds to train: 0, or 0,1, or all (default: 0)",
+    )
+    _method(parser)
+    _device(parser)
+
+
+def _demo(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "folder", metavar="FOLDER", nargs="?", default=DEFAULT_DEMO, help=f"where everything goes (default: {DEFAULT_DEMO})"
+    )
+    parser.add_argument("--minutes", type=quantities.minutes, metavar="N", help="time for all of it (default: 4)")
+    parser.add_argument("--steps", type=quantities.count, metavar="N", help="steps of training instead of a time")
+    phantom = parser.add_argument_group("the phantom")
+    phantom.add_argument("--cases", type=quantities.count, default=16, metavar="N", help="training cases (default: 16)")
+    phantom.add_argument("--shift", type=float, default=0.0, metavar="MM", help="shift between modalities (default: 0)")
+    phantom.add_argument("--scribbles", action="store_true", help="scribbles instead of full masks")
+    phantom.add_argument("--unlabelled", type=quantities.whole, default=0, metavar="N", help="cases without a mask")
+    phantom.add_argument("--missing", type=float, default=0.0, metavar="RATE", help="share of absent modalities")
+    _workers(parser)
+    _device(parser)
+
+
+def _info(parser: ArgumentParser) -> None:
+    _dataset(parser, needed=False)
+    _workspace(parser)
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help=SUPPRESS)
+
+
+OPTIONS: dict[str, Callable[[ArgumentParser], None]] = {
+    "check": _check,
+    "fingerprint": _check,
+    "plan": _plan,
+    "explain": _explain,
+    "preprocess": _preprocess,
+    "train": _train,
+    "predict": _predict,
+    "evaluate": _evaluate,
+    "run": _run,
+    "demo": _demo,
+    "info": _info,
+}

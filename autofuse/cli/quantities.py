@@ -1,0 +1,73 @@
+"""Numbers as people type them: memory with a unit, minutes, lists of folds, name=value settings."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from argparse import ArgumentTypeError
+from typing import Any
+
+GIB_PER_UNIT = {"": 1.0, "g": 1.0, "gb": 1e9 / 2**30, "gib": 1.0, "m": 2.0**-10, "mb": 1e6 / 2**30, "mib": 2.0**-10}
+"""GiB in one unit of memory; a bare number counts GiB."""
+
+
+def memory_gib(text: str) -> float:
+    """GiB meant by ``text``: "8GiB", "8", "8000 MB"."""
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([a-zA-Z]*)\s*", text)
+    if match is None or match[2].lower() not in GIB_PER_UNIT:
+        raise ArgumentTypeError(f"{text!r} is not an amount of memory; write it like 8GiB or 8000MB")
+    return positive(float(match[1]) * GIB_PER_UNIT[match[2].lower()], text)
+
+
+def minutes(text: str) -> float:
+    """Minutes meant by ``text``, more than zero."""
+    try:
+        return positive(float(text), text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not a number of minutes") from None
+
+
+def positive(value: float, text: str) -> float:
+    """``value``, if it is finite and above zero."""
+    if not (math.isfinite(value) and value > 0):
+        raise ArgumentTypeError(f"{text!r} has to be more than zero")
+    return value
+
+
+def count(text: str) -> int:
+    """A whole number of at least one."""
+    value = whole(text)
+    if value < 1:
+        raise ArgumentTypeError(f"{text!r} has to be at least 1")
+    return value
+
+
+def whole(text: str) -> int:
+    """A whole number of at least zero."""
+    if not re.fullmatch(r"\s*[0-9]{1,18}\s*", text):
+        raise ArgumentTypeError(f"{text!r} is not a whole number of at least zero")
+    return int(text)
+
+
+def folds(text: str) -> tuple[int, ...] | None:
+    """Fold numbers in ``text`` ("0", "0,2"), each once; None for "all"."""
+    if text.strip().lower() == "all":
+        return None
+    return tuple(dict.fromkeys(whole(part) for part in text.split(",")))
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """Name and value of "name=value"; the value is read as JSON where it is JSON, else it is text."""
+    name, equals, value = text.partition("=")
+    name = name.strip()
+    if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", name):
+        raise ArgumentTypeError(f"{text!r} is not of the form name=value, such as learning_rate=0.02")
+    try:
+        return name, json.loads(value, parse_constant=_no_constant)
+    except ValueError:
+        return name, value
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(text)

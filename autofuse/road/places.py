@@ -1,0 +1,59 @@
+"""Which folder is meant by a data set, and where what is made for it goes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from autofuse.foundation.errors import DataError
+from autofuse.foundation.workspace import Workspace, workspace_root
+
+_LEGACY_RAW = "nnUNet_raw"
+
+
+def dataset_folder(dataset: str | Path) -> Path:
+    """The folder of a data set: a path, or a name or number to be found in nnU-Net's raw folder, if that is set.
+
+    Raises:
+        DataError: if there is no such folder.
+    """
+    folder = Path(dataset)
+    if folder.is_dir():
+        return folder.resolve()
+    found = _in_legacy_raw(str(dataset))
+    if found is not None:
+        return found
+    raise DataError(
+        "This data set's folder does not exist." if not folder.exists() else "A data set is a folder, not a file.",
+        file=folder,
+        remedy="Name the folder that holds dataset.json and imagesTr (or cases.csv).",
+    )
+
+
+def _in_legacy_raw(name: str) -> Path | None:
+    root = os.environ.get(_LEGACY_RAW)
+    if not root or not name or "/" in name:
+        return None
+    wanted = f"Dataset{int(name):03d}_" if name.isdigit() and len(name) <= 4 else None
+    try:
+        folders = sorted(path for path in Path(root).iterdir() if path.is_dir())
+    except OSError:
+        return None
+    fits = [path for path in folders if path.name == name or (wanted and path.name.startswith(wanted))]
+    return fits[0].resolve() if len(fits) == 1 else None
+
+
+def workspace_of(dataset: str | Path, workspace: str | Path | None = None) -> Workspace:
+    """Where everything made for ``dataset`` goes: a folder named like the data set's, in the workspace."""
+    folder = Path(dataset)
+    if not folder.is_dir():
+        folder = _in_legacy_raw(str(dataset)) or folder
+    return Workspace(workspace_root(workspace).absolute(), folder.resolve().name or "dataset")
+
+
+DEMO_DATASET = "Dataset001_Phantom"
+
+
+def demo_workspace(folder: Path) -> Workspace:
+    """Where the demo in ``folder`` puts what it makes."""
+    return Workspace(folder.absolute() / "workspace", DEMO_DATASET)
