@@ -85,7 +85,7 @@ def read_header(path: str | Path, *, max_voxels: int = MAX_VOXELS) -> Header:
     with open_nifti(path, max_voxels=max_voxels) as opened:
         shape = opened.header.shape
         components = shape[0] if len(shape) == 4 else 1
-        return Header(opened.geometry, components, opened.header.dtype, ending, opened.warnings)
+        return Header(opened.geometry, components, opened.header.dtype(), ending, opened.warnings)
 
 
 def read_image(path: str | Path, *, max_voxels: int = MAX_VOXELS, allow_nonfinite: bool = False) -> Image:
@@ -107,4 +107,5 @@ def read_label_image(path: str | Path, *, max_voxels: int = MAX_VOXELS) -> Image
         DataError: as ``read_image``, or if values are not whole numbers within 1e-3, or a voxel has several.
     """
     path = Path(path)
-    return to_labels(read_image(path, max_voxels=max_voxels), path)
+    ending_of(path)
+    return to_labels(read_nifti(path, max_voxels=max_voxels, exact=True), path)

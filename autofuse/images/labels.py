@@ -14,7 +14,7 @@ from autofuse.images.image import Image
 ROUNDING_TOLERANCE = 1e-3
 """A stored label may lie this far from a whole number (scaled integers do); it is rounded, and that is said."""
 LARGEST_FLOAT_LABEL = 2**24
-"""Beyond this float32 cannot tell neighbouring whole numbers apart."""
+"""Beyond this a float32 file cannot tell neighbouring labels apart."""
 _SHOWN_VALUES = 5
 _BLOCK_VOXELS = 1 << 18
 

@@ -95,12 +95,11 @@ class NiftiHeader:
         """Whether stored values are not yet the intensities."""
         return (self.slope, self.intercept) != (1.0, 0.0)
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the voxels in memory: the stored integer type, or float32 if scaled or floating."""
+    def dtype(self, *, exact: bool = False) -> np.dtype[Any]:
+        """Type of the voxels in memory: the stored integer type; float32 if scaled or floating (``exact``: float64)."""
         stored = np.dtype(self.stored)
         if self.scaled or stored.kind == "f":
-            return np.dtype(np.float32)
+            return np.dtype(np.float64 if exact and (self.scaled or stored.itemsize == 8) else np.float32)
         return stored.newbyteorder("=")
 
 
@@ -254,7 +253,7 @@ def _scaling(slope: float, intercept: float, path: Path) -> tuple[float, float]:
 
 
 def _offset(value: float, version: int, path: Path, warnings: list[str]) -> int:
-    """Where the voxels begin; 0 in a single file means directly behind the header, as nifti_clib and nibabel read it."""
+    """Where the voxels begin; 0 means directly behind the header, as nifti_clib and nibabel read it."""
     smallest = NIFTI1_BYTES + 4 if version == 1 else NIFTI2_BYTES + 4
     if value == 0:
         warnings.append(f"vox_offset is 0; read as {smallest}")

@@ -82,10 +82,12 @@ def open_nifti(path: Path, *, max_voxels: int = MAX_VOXELS) -> Iterator[OpenNift
         yield OpenNifti(header, geometry, (*header.warnings, *oddities), source)
 
 
-def read_nifti(path: Path, *, max_voxels: int = MAX_VOXELS, allow_nonfinite: bool = False) -> Image:
+def read_nifti(
+    path: Path, *, max_voxels: int = MAX_VOXELS, allow_nonfinite: bool = False, exact: bool = False
+) -> Image:
     """The image in a ``.nii`` or ``.nii.gz`` file: (z, y, x) or (component, z, y, x), LPS.
 
-    Integers keep their type; scaled and floating voxels become float32.
+    Integers keep their type; scaled and floating voxels become float32, or float64 where ``exact`` values need it.
 
     Raises:
         DataError: if the file is damaged or hostile, or voxels are NaN or infinite.
@@ -93,7 +95,7 @@ def read_nifti(path: Path, *, max_voxels: int = MAX_VOXELS, allow_nonfinite: boo
     """
     with open_nifti(path, max_voxels=max_voxels) as opened:
         header = opened.header
-        flat = room_for(header.voxels, header.dtype, path)
+        flat = room_for(header.voxels, header.dtype(exact=exact), path)
         tally = NonFinite(header.shape)
         for start, part in _filled_blocks(opened, flat, path):
             if flat.dtype.kind == "f":
@@ -176,7 +178,7 @@ def _filled_blocks(opened: OpenNifti, flat: _Voxels, path: Path) -> Iterator[tup
     for start in range(0, flat.size, _BLOCK_VOXELS):
         part = flat[start : start + _BLOCK_VOXELS]
         raw = part if direct else scratch[: part.size]
-        view = memoryview(raw.view(np.uint8))
+        view = raw.view(np.uint8).data
         if (count := opened.source.fill(view)) < len(view):
             missing = header.data_bytes - start * stored.itemsize - count
             raise damaged(path, f"{missing} of {header.data_bytes} bytes of voxels are missing")
