@@ -94,7 +94,7 @@ class Dataset(StoredValue):
         cases: training cases, by id.
         test_cases: cases to predict, by id.
         file_ending: how masks are written (".nii.gz", ".mha", ".png" ...).
-        subject_rule: how subjects were told apart, for people.
+        subject_rule: how subjects were told apart, for people; subjects_guessed: whether that is a guess.
         fixed_splits: per fold (training ids, held-out ids), where the data set gives them; else empty.
     """
 
@@ -109,6 +109,7 @@ class Dataset(StoredValue):
     test_cases: tuple[Case, ...] = ()
     file_ending: str = ".nii.gz"
     subject_rule: str = "each case is a subject of its own"
+    subjects_guessed: bool = False
     fixed_splits: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ()
 
     def path(self, relative: str) -> Path:

@@ -1,0 +1,201 @@
+"""The images and the label of one case as they are stored, read and found to fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autofuse.dataset.grids import SILENT_GAP, TOLERATED_GAP, describe, differences, grid_gap
+from autofuse.dataset.label_codes import encode_labels
+from autofuse.dataset.types import IGNORE, Case, Dataset, ImageFile
+from autofuse.foundation.errors import AutofuseError, DataError
+from autofuse.images.geometry import Geometry
+
+if TYPE_CHECKING:
+    from autofuse.images.image import Image
+
+MAX_INTENSITY = 1e18
+"""Larger intensities overflow single precision when they are squared."""
+
+
+@dataclass(frozen=True)
+class RawCase:
+    """One case in memory, on its native grid.
+
+    Attributes:
+        case: what was read.
+        images: per modality (z, y, x) with its own geometry, or None where the case lacks it.
+        label: (z, y, x) int16 class indices, IGNORE where nobody labelled; None for an unlabelled case.
+        geometry: the reference grid (that of the first modality present); masks are written on it.
+        warnings: what was odd but could be used.
+    """
+
+    case: Case
+    images: tuple[Image | None, ...]
+    label: NDArray[np.int16] | None
+    geometry: Geometry
+    warnings: tuple[str, ...] = ()
+
+
+def load_case(dataset: Dataset, case: Case, *, with_label: bool = True) -> RawCase:
+    """The images (and the label) of a case, finite, on one grid, with declared label values only.
+
+    Raises:
+        DataError: naming case and file, if a file is damaged or the parts do not fit together.
+    """
+    files = CaseFiles(dataset, case)
+    images = tuple(files.image(channel) for channel in range(len(case.images)))
+    present = [image for image in images if image is not None]
+    if not present:
+        raise DataError("The case has no image at all.", case=case.id, remedy="Add its images or remove the case.")
+    warnings = [text for image in present for text in image.warnings]
+    geometry = present[0].geometry
+    for channel, image in enumerate(images):
+        if image is not None:
+            warnings += files.fit(image.geometry, geometry, files.name(channel), files.file(channel))
+    label = None
+    if with_label and case.label is not None:
+        label, grid, odd = files.label(case.label)
+        warnings += [*odd, *files.fit(grid, geometry, "The label", case.label)]
+        if not (label != IGNORE).any():
+            warnings.append("every voxel of the label is ignored: the case teaches nothing")
+    return RawCase(case, images, label, geometry, tuple(dict.fromkeys(warnings)))
+
+
+def load_truth(dataset: Dataset, case: Case) -> tuple[NDArray[np.int16], Geometry] | None:
+    """What a case's prediction is judged by: its evaluation label, else its label, as class indices; None without.
+
+    Raises:
+        DataError: naming case and file, if the file is damaged or has undeclared values.
+    """
+    path = case.evaluation_label or case.label
+    if path is None:
+        return None
+    label, geometry, _ = CaseFiles(dataset, case).label(path)
+    return label, geometry
+
+
+class CaseFiles:
+    """Reads the files of one case; a file that holds several modalities is read once."""
+
+    def __init__(self, dataset: Dataset, case: Case) -> None:
+        self.dataset = dataset
+        self.case = case
+        self._read: dict[str, Image] = {}
+
+    def name(self, channel: int) -> str:
+        """The modality's name, as a message begins with it."""
+        return f"Channel {channel}, {self.dataset.modalities[channel].name},"
+
+    def file(self, channel: int) -> str:
+        """The relative path of a channel's file; empty where the case lacks it."""
+        image = self.case.images[channel]
+        return "" if image is None else image.path
+
+    def image(self, channel: int) -> Image | None:
+        """One modality, (z, y, x), or None where the case lacks it.
+
+        Raises:
+            DataError: if the file is damaged, has another number of components, or intensities that cannot be used.
+        """
+        source = self.case.images[channel]
+        if source is None:
+            return None
+        from autofuse.images import read_image
+
+        path = self.dataset.path(source.path)
+        if source.path not in self._read:
+            with _named(self.case.id):
+                self._read[source.path] = read_image(path)
+        image = self._component(self._read[source.path], source)
+        _check_intensities(image.voxels, self.case.id, str(path))
+        return image
+
+    def label(self, relative: str) -> tuple[NDArray[np.int16], Geometry, tuple[str, ...]]:
+        """A label map as class indices (z, y, x), its grid, and what was odd about the file.
+
+        Raises:
+            DataError: if the file is damaged, has values that are no labels, or undeclared ones.
+        """
+        from autofuse.images import read_label_image
+
+        path = self.dataset.path(relative)
+        with _named(self.case.id, str(path)):
+            image = read_label_image(path)
+            return encode_labels(image.voxels, self.dataset.labels), image.geometry, image.warnings
+
+    def fit(self, found: Geometry, reference: Geometry, what: str, file: str) -> tuple[str, ...]:
+        """Nothing if two grids are the same, a warning if their headers jitter.
+
+        Raises:
+            DataError: if they are different grids.
+        """
+        gap = grid_gap(found, reference) if found.shape == reference.shape else float("inf")
+        if gap <= SILENT_GAP:
+            return ()
+        if gap <= TOLERATED_GAP:
+            return (f"{what} lies {gap:.2g} voxels beside the case's first image; taken as the same grid",)
+        raise DataError(
+            f"{what} lies on another grid than the case's first image: {differences(found, reference)} differ.",
+            case=self.case.id,
+            file=self.dataset.path(file),
+            found=describe(found),
+            expected=describe(reference),
+            remedy="Resample all images of the case and its label onto one grid (the label by nearest neighbour); "
+            "if only a header is wrong, correct it.",
+        )
+
+    def _component(self, image: Image, source: ImageFile) -> Image:
+        """The wanted component; the file must hold as many as the case takes from it."""
+        held = image.voxels.shape[0] if image.voxels.ndim == 4 else 1
+        wanted = sum(other is not None and other.path == source.path for other in self.case.images)
+        if held != wanted or (source.component or 0) >= held:
+            raise DataError(
+                "The file holds another number of images (channels, components or time points) than it should.",
+                case=self.case.id,
+                file=self.dataset.path(source.path),
+                found=f"{held}, voxels {' x '.join(map(str, image.voxels.shape))}",
+                expected=f"{wanted}",
+                remedy="Save one 3-D image per channel, or declare as many channels as the file holds.",
+            )
+        if image.voxels.ndim == 4:
+            return replace(image, voxels=image.voxels[source.component or 0])
+        return image
+
+
+def _check_intensities(voxels: NDArray[Any], case: str, file: str) -> None:
+    # NaN and infinity travel through minimum and maximum, so no mask of the whole image is needed.
+    low, high = float(voxels.min()), float(voxels.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise DataError(
+            "The image has voxels that are not finite numbers.",
+            case=case,
+            file=file,
+            found=f"{int((~np.isfinite(voxels)).sum())} of {voxels.size} voxels",
+            remedy="Find out what they stand for and replace them (often: outside the field of view, 0).",
+        )
+    if max(-low, high) > MAX_INTENSITY:
+        raise DataError(
+            "The image has intensities that no arithmetic survives.",
+            case=case,
+            file=file,
+            found=f"{low:.3g} to {high:.3g}",
+            expected=f"at most {MAX_INTENSITY:g}",
+            remedy="Find out what these voxels stand for and replace them.",
+        )
+
+
+@contextmanager
+def _named(case: str, file: str | None = None) -> Iterator[None]:
+    """Adds the case (and the file) to errors raised inside the block."""
+    try:
+        yield
+    except AutofuseError as error:
+        error.case = error.case or case
+        error.file = error.file or file
+        raise
