@@ -1,1 +1,46 @@
-"""From raw cases to a store of cropped, resampled, normalised, checksummed cases."""
+"""Cases made ready for networks: cropped, resampled, normalised, stored so that patches can be read alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autofuse.preprocessing.all_cases import prepare_dataset
+    from autofuse.preprocessing.placement import Placement
+    from autofuse.preprocessing.prepare import PreparedCase, prepare_case
+    from autofuse.preprocessing.resample import resample_image, resample_labels, resample_nearest
+    from autofuse.preprocessing.restore import resample_to_labels, resample_to_probabilities
+    from autofuse.preprocessing.store import Store, StoredCase
+
+__all__ = [
+    "Placement",
+    "PreparedCase",
+    "Store",
+    "StoredCase",
+    "prepare_case",
+    "prepare_dataset",
+    "resample_image",
+    "resample_labels",
+    "resample_nearest",
+    "resample_to_labels",
+    "resample_to_probabilities",
+]
+
+_HOMES = {
+    "all_cases": ("prepare_dataset",),
+    "placement": ("Placement",),
+    "prepare": ("PreparedCase", "prepare_case"),
+    "resample": ("resample_image", "resample_labels", "resample_nearest"),
+    "restore": ("resample_to_labels", "resample_to_probabilities"),
+    "store": ("Store", "StoredCase"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    # torch is imported when something is asked for, not when the package is.
+    from importlib import import_module
+
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(name)

@@ -76,7 +76,7 @@ def prepare_one(
         DataError: if a file of the case cannot be used.
         ResourceError: if the disk is full.
     """
-    from autofuse.dataset.load import load_case
+    from autofuse.dataset.raw import load_case
     from autofuse.preprocessing.prepare import prepare_case
 
     stamp = source_stamp(dataset, case)

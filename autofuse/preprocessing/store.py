@@ -1,11 +1,11 @@
 """Prepared cases on disk, one folder each, whole or absent, every file with a checksum.
 
-    <store>/<case>/
-        case.json         what it is, where it came from, CRC-32 of the other files
-        images.b2nd       (M, z, y, x) float16 (float32 where float16 would overflow)
-        label.b2nd        (z, y, x) int16 class indices with IGNORE; absent for an unlabelled case
-        foreground.npy    (n, 4) int16: class index, z, y, x of sampled labelled voxels
-        prior-<run>.b2nd  (z, y, x) int8 masks of a cascade's earlier stage, with prior-<run>.json for its CRC-32
+<store>/<case>/
+    case.json         what it is, where it came from, CRC-32 of the other files
+    images.b2nd       (M, z, y, x) float16 (float32 where float16 would overflow)
+    label.b2nd        (z, y, x) int16 class indices with IGNORE; absent for an unlabelled case
+    foreground.npy    (n, 4) int16: class index, z, y, x of sampled labelled voxels
+    prior-<run>.b2nd  (z, y, x) int8 masks of a cascade's earlier stage, with prior-<run>.json for its CRC-32
 """
 
 from __future__ import annotations
