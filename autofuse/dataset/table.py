@@ -93,9 +93,7 @@ def _row_images(
     root: Path, row: dict[str, str], channels: tuple[str, ...], outside: bool, findings: Findings
 ) -> Images:
     """A row's images; columns that name the same file take its components in order."""
-    paths = [
-        listed_file(root, row[name], outside, row["case"], findings) if row[name] else None for name in channels
-    ]
+    paths = [listed_file(root, row[name], outside, row["case"], findings) if row[name] else None for name in channels]
     uses = Counter(path for path in paths if path is not None)
     images: list[ImageFile | None] = []
     for index, path in enumerate(paths):
