@@ -16,7 +16,8 @@ Annotation = Literal["none", "sparse", "dense"]
 class IntensityFacts(Value):
     """Intensities of one modality inside labelled foreground (labelled voxels only, never ignored ones).
 
-    Percentiles are of the pooled foreground over cases; ``voxels`` says how many stood behind them.
+    Percentiles are of the pooled foreground over cases; ``voxels`` says how many stood behind them. ``integral`` is
+    whether all were whole numbers, as HU are. Where no case has foreground, non-zero voxels stand in for it.
     """
 
     voxels: int
@@ -27,6 +28,7 @@ class IntensityFacts(Value):
     median: float
     percentile_99_5: float
     maximum: float
+    integral: bool = False
 
 
 class ClassFacts(Value):
@@ -55,7 +57,7 @@ class CaseFacts(StoredValue):
         moments: per modality (voxels, mean, standard deviation) of the same voxels.
         minmax: per modality (minimum, maximum) over the whole image, or None where absent.
         crop_fraction: cropped volume / whole volume.
-        source_digest: hash of the names, sizes and modification times of the files that were read.
+        source_digest: hash of the names and contents of the files that were read; equal for a copy of them.
     """
 
     kind: ClassVar[str] = "case_facts"
@@ -87,7 +89,7 @@ class Fingerprint(StoredValue):
         outputs: names of classes or regions; has_regions, has_ignore as the labels say.
         intensities: per modality.
         classes: per class or region.
-        cases: per case, by id.
+        cases: per case, by id; their quantiles are pooled into ``intensities`` and left out here.
     """
 
     kind: ClassVar[str] = "fingerprint"
