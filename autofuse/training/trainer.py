@@ -17,15 +17,20 @@ Wanted = Literal["labelled", "unlabelled", "any"]
 
 @dataclass(frozen=True)
 class Progress:
-    """How far training is: ``step`` of ``steps``; ``fraction`` in [0, 1) drives every ramp and schedule."""
+    """How far training is: ``step`` of ``steps``; ``fraction`` in [0, 1) drives every ramp and schedule.
+
+    Where training fits a time, ``steps`` is an estimate that is corrected on the way; ``done`` then holds the share
+    that never jumps, and it alone should drive ramps.
+    """
 
     step: int
     steps: int
+    done: float | None = None
 
     @property
     def fraction(self) -> float:
         """Share of the training that is done."""
-        return self.step / self.steps
+        return self.step / self.steps if self.done is None else self.done
 
 
 @dataclass(frozen=True)
@@ -99,3 +104,9 @@ class Trainer:
     def segment(self, nets: nn.ModuleDict, batch: Batch) -> Tensor:
         """Logits (B, C, *S) at the resolution of the image; the only thing that prediction calls."""
         raise NotImplementedError
+
+    def after_step(self, nets: nn.ModuleDict, progress: Progress) -> None:
+        """Called without gradients when all objectives of a step are done; the place where a mean teacher follows.
+
+        Must be a function of its arguments alone, and must not read values back from the device.
+        """

@@ -1,0 +1,84 @@
+"""A polite stop: the first SIGTERM or SIGINT lets the step finish and the state be saved, the second ends at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import ClassVar
+
+from autofuse.foundation.errors import AutofuseError
+
+_CAUGHT = (signal.SIGTERM, signal.SIGINT)
+
+
+class Interrupted(AutofuseError):  # noqa: N818
+    """Training was stopped by Ctrl-C; the state is saved and the same command goes on from it."""
+
+    exit_code: ClassVar[int] = 128 + signal.SIGINT
+
+
+class Terminated(Interrupted):
+    """Training was stopped by SIGTERM (a cluster, a shutdown); the state is saved and the same command goes on."""
+
+    exit_code: ClassVar[int] = 128 + signal.SIGTERM
+
+
+class Stop(BaseException):
+    """Ends what may be ended in the middle; never leaves this room."""
+
+
+class Stopping:
+    """Whether a stop was asked for."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._abortable = False
+
+    def receive(self, number: int, _frame: FrameType | None) -> None:
+        """The signal handler: remember the first signal and give the second its usual effect."""
+        self.signal = number
+        for other in _CAUGHT:
+            signal.signal(other, signal.default_int_handler if other == signal.SIGINT else signal.SIG_DFL)
+        if self._abortable:
+            raise Stop
+
+    @contextmanager
+    def abortable(self) -> Iterator[None]:
+        """A block that may be left in the middle, its work lost, when a stop is asked for (see ``signal``)."""
+        self._abortable = True
+        try:
+            if self.signal is None:
+                yield
+        except Stop:
+            pass
+        finally:
+            self._abortable = False
+
+    def error(self, step: int, folder: str) -> Interrupted:
+        """What to raise once the state is saved."""
+        kind = Terminated if self.signal == signal.SIGTERM else Interrupted
+        return kind(
+            f"Training was stopped after step {step}; its state is saved.",
+            file=folder,
+            remedy="Run the same command again to go on from there.",
+        )
+
+
+@contextmanager
+def caught_signals() -> Iterator[Stopping]:
+    """Polite stopping for the length of the block; only in the main thread, elsewhere nothing is caught."""
+    stopping = Stopping()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopping
+        return
+    before = {number: signal.getsignal(number) for number in _CAUGHT}
+    for number in _CAUGHT:
+        signal.signal(number, stopping.receive)
+    try:
+        yield stopping
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)

@@ -1,0 +1,84 @@
+"""Which cases feed each stream of a method, and the loader that brings their batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from autofuse.foundation.errors import DataError
+from autofuse.sampling.batch import Batch
+from autofuse.training.run import RunPlan
+from autofuse.training.seeds import mix
+from autofuse.training.trainer import Half, Stream, Trainer
+
+if TYPE_CHECKING:
+    from autofuse.plan.task import Task
+
+LoaderFactory = Callable[[int], Iterable[Mapping[str, Batch]]]
+"""Given the first step that is wanted, the batches of that step and all later ones; closed (``close``) at the end."""
+
+
+class PatchStore(Protocol):
+    """What training needs of a store; the sampling room knows the rest."""
+
+    @property
+    def case_ids(self) -> Sequence[str]:
+        """Ids of the prepared cases."""
+        ...
+
+
+def stream_cases(stream: Stream, run: RunPlan) -> tuple[str, ...]:
+    """Ids of the training cases that feed ``stream``, sorted.
+
+    Raises:
+        DataError: if there is none.
+    """
+    pools = {"labelled": run.labelled, "unlabelled": run.unlabelled, "any": run.labelled + run.unlabelled}
+    ids = half_of(pools[stream.cases], stream.half, run)
+    if not ids:
+        raise DataError(
+            f"The trainer {run.trainer!r} asks for {stream.cases} cases ({stream.half} fold), and there are none.",
+            found=f"{len(run.labelled)} labelled, {len(run.unlabelled)} unlabelled in fold {run.fold}",
+            expected=f"at least one for its stream {stream.name!r}",
+            remedy="Add such cases to the data set, or choose another trainer.",
+        )
+    return ids
+
+
+def half_of(ids: Iterable[str], half: Half, run: RunPlan) -> tuple[str, ...]:
+    """The whole of ``ids``, or one of two disjoint halves that never separate the cases of one subject.
+
+    Subjects are dealt out in an order drawn from the seed, so the halves have equally many, give or take one.
+    """
+    ids = sorted(ids)
+    if half == "whole":
+        return tuple(ids)
+    subjects = sorted({run.subjects.get(case, case) for case in ids}, key=lambda name: mix(run.seed, f"half/{name}"))
+    chosen = set(subjects[::2] if half == "upper" else subjects[1::2])
+    return tuple(case for case in ids if run.subjects.get(case, case) in chosen)
+
+
+def store_loader(task: Task, trainer: Trainer, store: Any, run: RunPlan, device: torch.device) -> LoaderFactory:
+    """Batches of patches from the prepared store, augmented; a function of (seed, stream, step).
+
+    Raises:
+        DataError: if a case of the run is not in the store.
+    """
+    from autofuse.sampling.loader import Loader
+    from autofuse.sampling.source import PatchSource
+
+    prepared = set(store.case_ids)
+    sources = {}
+    for stream in trainer.streams():
+        ids = stream_cases(stream, run)
+        missing = [case for case in ids if case not in prepared]
+        if missing:
+            raise DataError(
+                f"{len(missing)} cases of this run are not prepared.",
+                case=", ".join(missing[:10]),
+                remedy="Prepare them first: autofuse preprocess.",
+            )
+        sources[stream.name] = PatchSource(store, ids, task, stream, run.seed)
+    return lambda first_step: Loader(sources, first_step, device)
