@@ -1,0 +1,193 @@
+"""A phantom data set on disk: an nnU-Net raw folder whose truth is known."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autofuse.foundation.errors import UsageError
+from autofuse.foundation.files import folder_atomically
+from autofuse.images.geometry import Geometry
+from autofuse.phantom.acquisition import acquire
+from autofuse.phantom.anatomy import Anatomy, next_frame, random_anatomy, tissue_map
+from autofuse.phantom.options import STRUCTURES, PhantomOptions
+from autofuse.phantom.scribbles import scribble
+
+ENDING = ".nii.gz"
+TRUTH_FILE = "phantom.json"
+"""Beside dataset.json: the options, and per case its subject, shifts and missing modalities."""
+IGNORE_VALUE = len(STRUCTURES) + 1
+_TRAIN, _TEST, _PRESENCE = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class _Sitting:
+    """One case to be imaged."""
+
+    case: str
+    subject: str
+    anatomy: Anatomy
+    present: tuple[bool, ...]
+    random: np.random.Generator
+
+
+def write_phantom(folder: str | Path, options: PhantomOptions | None = None) -> Path:
+    """The folder, holding the data set that ``options`` describe; nothing is done if it does already.
+
+    Raises:
+        UsageError: if the options make no sense, or the folder holds something else.
+        ResourceError: if it cannot be written.
+    """
+    options = options or PhantomOptions()
+    options.check()
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if _options_of(folder) == _as_json(options):
+            return folder
+        raise UsageError(
+            "The folder for the phantom holds something else.",
+            file=folder,
+            expected="no folder, an empty one, or the same phantom",
+            remedy="Choose another folder, or remove this one.",
+        )
+    with folder_atomically(folder) as temp:
+        told = _write_cases(temp, options)
+        _write_json(temp / "dataset.json", _description(options))
+        _write_json(temp / TRUTH_FILE, {"options": _as_json(options), "cases": told})
+    return folder
+
+
+def _write_cases(folder: Path, options: PhantomOptions) -> dict[str, Any]:
+    """Images and labels of all cases; what is true of each, by id."""
+    told = {}
+    sittings = _sittings(options, _TRAIN, options.cases, "phantom")
+    for index, sitting in enumerate(sittings):
+        tissue = tissue_map(sitting.anatomy, options, (0.0, 0.0, 0.0))
+        truth = _label(tissue)
+        told[sitting.case] = _write_images(folder / "imagesTr", sitting, tissue, options)
+        labelled = index < options.cases - options.unlabelled
+        if labelled:
+            drawn = scribble(truth, IGNORE_VALUE, options, sitting.random) if options.scribbles else truth
+            _write_labels(folder / "labelsTr", sitting.case, drawn, options)
+        if options.scribbles or options.unlabelled:
+            _write_labels(folder / "labelsTr_dense", sitting.case, truth, options)
+    for sitting in _sittings(options, _TEST, options.test_cases, "test"):
+        tissue = tissue_map(sitting.anatomy, options, (0.0, 0.0, 0.0))
+        told[sitting.case] = _write_images(folder / "imagesTs", sitting, tissue, options)
+        _write_labels(folder / "labelsTs", sitting.case, _label(tissue), options)
+    return told
+
+
+def _sittings(options: PhantomOptions, part: int, count: int, prefix: str) -> list[_Sitting]:
+    """Who is imaged; each case has a random stream of its own, so fewer cases are a beginning of more."""
+    present = _presence(options, part, count)
+    sittings = []
+    anatomy: Anatomy | None = None
+    for index in range(count):
+        subject, frame = divmod(index, options.frames)
+        random = np.random.default_rng([options.seed, part, index])
+        anatomy = random_anatomy(random, options) if frame == 0 or anatomy is None else next_frame(anatomy, random)
+        name = f"{prefix}_{subject + 1:03d}"
+        case = f"{name}_frame{frame + 1}" if options.frames > 1 else name
+        sittings.append(_Sitting(case, name, anatomy, present[index], random))
+    return sittings
+
+
+def _presence(options: PhantomOptions, part: int, count: int) -> list[tuple[bool, ...]]:
+    """Per case, which modalities it has: at least one; and each modality is in two of the cases if there are two."""
+    random = np.random.default_rng([options.seed, _PRESENCE, part])
+    present = random.random((count, options.modalities)) >= options.missing
+    keeper = random.integers(0, options.modalities, count)
+    for index in range(count):
+        if not present[index].any():
+            present[index, keeper[index]] = True
+    for modality in range(options.modalities):
+        lacking = np.flatnonzero(~present[:, modality])
+        needed = max(0, min(2, count) - int(present[:, modality].sum()))
+        present[lacking[:needed], modality] = True
+    return [tuple(bool(item) for item in row) for row in present]
+
+
+def _write_images(
+    folder: Path, sitting: _Sitting, tissue: NDArray[np.uint8], options: PhantomOptions
+) -> dict[str, Any]:
+    """Write one case's images; what is true of it. ``tissue`` is the map without shift."""
+    from autofuse.images import write_image
+
+    shifts = [_shift(sitting.random, options) if k else (0.0, 0.0, 0.0) for k in range(options.modalities)]
+    for modality, shift in enumerate(shifts):
+        seen = tissue_map(sitting.anatomy, options, shift) if any(shift) else tissue
+        image = acquire(seen, modality, options, sitting.random)
+        if sitting.present[modality]:
+            write_image(folder / f"{sitting.case}_{modality:04d}{ENDING}", image, _geometry(options))
+    return {
+        "subject": sitting.subject,
+        "shift_mm": [[round(part, 6) for part in shift] for shift in shifts],
+        "present": list(sitting.present),
+    }
+
+
+def _shift(random: np.random.Generator, options: PhantomOptions) -> tuple[float, ...]:
+    """A random vector of length shift_mm, (z, y, x); in the plane for single slices."""
+    direction = random.standard_normal(3)
+    if options.dimensions == 2:
+        direction[0] = 0
+    # + 0.0 turns -0.0 into 0.0
+    return tuple(float(part) + 0.0 for part in direction / np.linalg.norm(direction) * options.shift_mm)
+
+
+def _write_labels(folder: Path, case: str, label: NDArray[np.uint8], options: PhantomOptions) -> None:
+    from autofuse.images import write_labels
+
+    write_labels(folder / f"{case}{ENDING}", label, _geometry(options))
+
+
+def _label(tissue: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """0 for air and body, then the structures in order."""
+    return np.where(tissue > 1, tissue - 1, 0).astype(np.uint8)
+
+
+def _geometry(options: PhantomOptions) -> Geometry:
+    z, y, x = (-count * step / 2 for count, step in zip(options.grid, options.spacing_mm, strict=True))
+    return Geometry(options.grid, options.spacing_mm, origin_mm=(x, y, z))
+
+
+def _description(options: PhantomOptions) -> dict[str, Any]:
+    labels = {"background": 0} | {name: value for value, name in enumerate(STRUCTURES, start=1)}
+    if options.scribbles:
+        labels["ignore"] = IGNORE_VALUE
+    content: dict[str, Any] = {
+        "channel_names": {str(index): name for index, name in enumerate(options.channel_names())},
+        "labels": labels,
+        "numTraining": options.cases,
+        "file_ending": ENDING,
+    }
+    extensions: dict[str, Any] = {}
+    if options.missing:
+        extensions["optional_modalities"] = list(options.channel_names())
+    if options.frames > 1:
+        extensions["subject_pattern"] = "(?P<subject>.+)_frame"
+    if extensions:
+        content["autofuse"] = extensions
+    return content
+
+
+def _as_json(options: PhantomOptions) -> Any:
+    return json.loads(json.dumps(asdict(options)))
+
+
+def _options_of(folder: Path) -> Any:
+    """The options of the phantom in ``folder``, or None if it is none."""
+    try:
+        return json.loads((folder / TRUTH_FILE).read_text()).get("options")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n")
