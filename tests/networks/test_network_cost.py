@@ -1,0 +1,95 @@
+"""What a network says it costs is what it costs: counted by hooks on the built layers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from math import prod
+
+import pytest
+import torch
+from network_plans import PLANS, small_plan
+from torch import Tensor, nn
+
+from autofuse.foundation.errors import ModelError
+from autofuse.networks import network_cost, topology
+
+STATISTICS_SHARE = 0.01
+"""The norm's means and deviations (two numbers a map) are not counted; on these small patches they stay below this."""
+
+
+def measured_flops(network: nn.Module, image: Tensor) -> float:
+    """Multiply-adds times two of every convolution, from the shapes that pass through it."""
+    found = 0.0
+
+    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal found
+        weight = layer.weight
+        assert isinstance(weight, Tensor)
+        moving = inputs[0] if isinstance(layer, nn.ConvTranspose2d | nn.ConvTranspose3d) else output
+        found += 2.0 * weight.numel() * prod(moving.shape[2:]) * moving.shape[0]
+
+    kinds = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+    for layer in network.modules():
+        if isinstance(layer, kinds):
+            layer.register_forward_hook(count)
+    network(image)
+    return found
+
+
+def measured_activations(network: nn.Module, image: Tensor) -> float:
+    """Elements that autograd keeps (each memory once, weights left out), and the logits."""
+    weights = {weight.untyped_storage().data_ptr() for weight in network.parameters()}
+    kept: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        if tensor.untyped_storage().data_ptr() not in weights:
+            kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        logits = network(image)
+    elements = sum(tensor.untyped_storage().nbytes() / tensor.element_size() for tensor in kept.values())
+    return elements + sum(level.numel() for level in logits)
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_cost_is_what_hooks_measure(name: str) -> None:
+    plan, patch = PLANS[name]
+    network = topology(plan.topology)(plan, 2, 1, 4).build().train()
+    said = network_cost(plan, 3, 4, patch, prior_channels=1)
+    image = torch.randn(1, 3, *patch)
+    assert said == network.cost(patch)  # type: ignore[operator]
+    assert said.parameters == sum(weight.numel() for weight in network.parameters())
+    assert said.flops == measured_flops(network, image)
+    assert measured_activations(network, image) == pytest.approx(said.activations, rel=STATISTICS_SHARE)
+
+
+def test_a_patch_with_other_axes_is_refused() -> None:
+    with pytest.raises(ModelError, match="patch does not fit"):
+        network_cost(small_plan(), 1, 2, (16, 16))
+
+
+def test_stages_that_contradict_each_other_are_refused() -> None:
+    for changes in ({"blocks": (2, 1)}, {"kernels": ((2, 2, 2),) * 4}, {"strides": ((2, 2, 2),) * 4}):
+        with pytest.raises(ModelError, match="contradicts itself"):
+            network_cost(small_plan(**changes), 1, 2, (16, 16, 16))
+
+
+def test_an_unknown_topology_names_those_that_exist() -> None:
+    with pytest.raises(ModelError) as caught:
+        network_cost(small_plan(topology="telepathy"), 1, 2, (16, 16, 16))
+    assert "early" in str(caught.value)
+
+
+def test_cost_is_quick_and_needs_no_torch() -> None:
+    program = "import sys, autofuse.networks; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0
+    plan = small_plan("residual")
+    timings = []
+    for _ in range(20):
+        begin = time.perf_counter()
+        network_cost(plan, 4, 4, (64, 64, 64))
+        timings.append(time.perf_counter() - begin)
+    assert min(timings) < 2e-3
