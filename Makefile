@@ -23,8 +23,8 @@ $(STAMP): pyproject.toml setup.py constraints.txt
 	@echo "== Setting up $(VENV) with $$($(PYTHON) --version); takes a few minutes the first time"
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "autofuse needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt pip setuptools wheel
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-build-isolation \
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt pip setuptools wheel
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --no-build-isolation \
 		--editable '.[dev]'
 	@touch $(STAMP)
 	@echo "== $(VENV) is ready"

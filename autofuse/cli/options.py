@@ -43,12 +43,17 @@ def _workspace(parser: ArgumentParser) -> None:
 
 def _workers(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--workers", type=quantities.whole, metavar="N", help="processes for work on cases; 0 for none (default: decided)"
+        "--workers",
+        type=quantities.whole,
+        metavar="N",
+        help="processes for work on cases; 0 for none (default: decided)",
     )
 
 
 def _device(parser: ArgumentParser) -> None:
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (default: auto)")
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (default: auto)"
+    )
 
 
 def _dials(parser: ArgumentParser, minutes: str) -> None:
@@ -66,15 +71,18 @@ def _method(parser: ArgumentParser) -> None:
         "--set",
         dest="settings",
         action="append",
-        type=quantities.setting,
         default=[],
         metavar="NAME=VALUE",
         help="change a hyper-parameter of the trainer; may be repeated",
     )
     parser.add_argument("--steps", type=quantities.count, metavar="N", help="length of training one fold, in steps")
-    parser.add_argument("--seed", type=quantities.whole, default=0, metavar="N", help="of every random draw (default: 0)")
     parser.add_argument(
-        "--precision", choices=("fp32", "bf16", "fp16"), help="what the network computes in (default: what suits the device)"
+        "--seed", type=quantities.whole, default=12345, metavar="N", help="of every random draw (default: 12345)"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "bf16", "fp16"),
+        help="what the network computes in (default: what suits the device)",
     )
 
 
@@ -113,7 +121,9 @@ def _train(parser: ArgumentParser) -> None:
         "-f", "--fold", type=quantities.whole, default=0, metavar="K", help="which fold is held out (default: 0)"
     )
     _method(parser)
-    parser.add_argument("--minutes", type=quantities.minutes, metavar="N", help="train for this long, whatever the steps")
+    parser.add_argument(
+        "--minutes", type=quantities.minutes, metavar="N", help="train for this long, whatever the steps"
+    )
     _device(parser)
 
 
@@ -121,7 +131,9 @@ def _predict(parser: ArgumentParser) -> None:
     _case_work(parser)
     parser.add_argument("-i", "--images", metavar="DIR", help="folder of images (default: the data set's imagesTs)")
     parser.add_argument("-o", "--out", metavar="DIR", help="where masks go (default: predictions/ in the workspace)")
-    parser.add_argument("--run", metavar="NAME", help="which run's model, as `autofuse info` names it (default: the newest)")
+    parser.add_argument(
+        "--run", metavar="NAME", help="which run's model, as `autofuse info` names it (default: the newest)"
+    )
     parser.add_argument(
         "-f", "--folds", type=quantities.folds, metavar="K,…", help="folds to average (default: all that are finished)"
     )
@@ -155,7 +167,11 @@ def _run(parser: ArgumentParser) -> None:
 
 def _demo(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "folder", metavar="FOLDER", nargs="?", default=DEFAULT_DEMO, help=f"where everything goes (default: {DEFAULT_DEMO})"
+        "folder",
+        metavar="FOLDER",
+        nargs="?",
+        default=DEFAULT_DEMO,
+        help=f"where everything goes (default: {DEFAULT_DEMO})",
     )
     parser.add_argument("--minutes", type=quantities.minutes, metavar="N", help="time for all of it (default: 4)")
     parser.add_argument("--steps", type=quantities.count, metavar="N", help="steps of training instead of a time")

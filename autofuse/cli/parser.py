@@ -14,8 +14,8 @@ from autofuse.foundation.errors import UsageError
 
 PROGRAM = "autofuse"
 _ABOUT = "Self-configuring segmentation of multi-modal medical images."
-_ENDING = """exit codes: 0 good · 2 usage · 3 bad data · 4 bad model or plan · 5 disk, memory or lock · 6 some cases failed
-            130 / 143 interrupted, state saved · 1 a bug of autofuse
+_ENDING = """exit codes: 0 good · 2 usage · 3 bad data · 4 bad model or plan · 5 disk, memory or lock
+            6 some cases failed · 130 / 143 interrupted, state saved · 1 a bug of autofuse
 
 Start with `autofuse demo`, or with `autofuse check DATASET`. `autofuse VERB --help` tells more."""
 

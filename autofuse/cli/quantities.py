@@ -1,12 +1,10 @@
-"""Numbers as people type them: memory with a unit, minutes, lists of folds, name=value settings."""
+"""Numbers as people type them: memory with a unit, minutes, lists of folds."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from argparse import ArgumentTypeError
-from typing import Any
 
 GIB_PER_UNIT = {"": 1.0, "g": 1.0, "gb": 1e9 / 2**30, "gib": 1.0, "m": 2.0**-10, "mb": 1e6 / 2**30, "mib": 2.0**-10}
 """GiB in one unit of memory; a bare number counts GiB."""
@@ -55,19 +53,3 @@ def folds(text: str) -> tuple[int, ...] | None:
     if text.strip().lower() == "all":
         return None
     return tuple(dict.fromkeys(whole(part) for part in text.split(",")))
-
-
-def setting(text: str) -> tuple[str, Any]:
-    """Name and value of "name=value"; the value is read as JSON where it is JSON, else it is text."""
-    name, equals, value = text.partition("=")
-    name = name.strip()
-    if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", name):
-        raise ArgumentTypeError(f"{text!r} is not of the form name=value, such as learning_rate=0.02")
-    try:
-        return name, json.loads(value, parse_constant=_no_constant)
-    except ValueError:
-        return name, value
-
-
-def _no_constant(text: str) -> Any:
-    raise ValueError(text)

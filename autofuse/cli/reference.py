@@ -1,6 +1,6 @@
 """The page of the command-line reference, made from the parsers themselves so that it cannot be out of date.
 
-    python -m autofuse.cli.reference documentation/reference/cli.md
+python -m autofuse.cli.reference documentation/reference/cli.md
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _OPENING = f"""# The command line
 
 *Made from the program by `make docs`; a test fails where it is out of date.*
 
-`{PROGRAM} VERB DATASET [options]`. Results go to stdout, everything else to stderr; `--json` makes the result one JSON
-object (`verb`, `exit_code`, and `result` or `error`). Nothing is written but into the workspace (`--workspace`, by default
-`./autofuse_workspace`) and folders that you name.
+`{PROGRAM} VERB DATASET [options]`. Results go to stdout, everything else to stderr; `--json` makes the result one
+JSON object (`verb`, `exit_code`, and `result` or `error`). Nothing is written but into the workspace (`--workspace`, by
+default `./autofuse_workspace`) and folders that you name.
 
 | exit code | meaning |
 | --- | --- |

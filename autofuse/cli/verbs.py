@@ -28,24 +28,25 @@ VERBS: tuple[Verb, ...] = (
     Verb(
         "check",
         "find everything that is wrong with a data set",
-        "Opens every image and label of the data set and reports all problems in one go, each with its file, its cause "
-        "and its remedy, and a table of what was found. Nothing is written into the data set. Ends with exit code 3 "
-        "where something has to be mended before training.",
+        "Opens every image and label of the data set and reports all problems in one go, each with its file, its "
+        "cause and its remedy, and a table of what was found. Nothing is written into the data set. Ends with "
+        "exit code 3 where something has to be mended before training.",
         (("autofuse check Dataset104_Hippocampus", "all problems, and a table of facts"),),
     ),
     Verb(
         "fingerprint",
         "measure a data set",
-        "Measures every case (shape, spacing, non-zero part, intensities of the labelled foreground, classes, which "
-        "modalities are there, how densely it is labelled) and writes fingerprint.json. Interrupted, it goes on where "
-        "it stopped.",
+        "Measures every case (shape, spacing, non-zero part, intensities of the labelled foreground, classes, "
+        "which modalities are there, how densely it is labelled) and writes fingerprint.json. Interrupted, it "
+        "goes on where it stopped.",
         (("autofuse fingerprint Dataset104_Hippocampus", "measure, and print what was measured"),),
     ),
     Verb(
         "plan",
         "decide how to train, within the memory and the time there is",
         "Decides target spacing, patch, batch, network, normalisation, trainer and length of training from the "
-        "fingerprint and two dials, memory and time. A plan that is there already is kept unless other dials are given.",
+        "fingerprint and two dials, memory and time. A plan that is there already is kept unless other dials are "
+        "given.",
         (
             ("autofuse plan Dataset104_Hippocampus", "this machine's memory, the default number of steps"),
             ("autofuse plan Dataset104_Hippocampus --memory 8GiB --minutes 20", "what trains well in 20 minutes"),
@@ -54,23 +55,23 @@ VERBS: tuple[Verb, ...] = (
     Verb(
         "explain",
         "say why the plan is as it is",
-        "Prints every decision of the plan: what was chosen, the rule that fired, the numbers it read, and what was "
-        "passed over. Makes the plan first where there is none.",
+        "Prints every decision of the plan: what was chosen, the rule that fired, the numbers it read, and what "
+        "was passed over. Makes the plan first where there is none.",
         (("autofuse explain Dataset104_Hippocampus", "the reasons behind plan.json"),),
     ),
     Verb(
         "preprocess",
         "crop, resample and normalise all cases into the prepared store",
-        "Crops every case to its non-zero part, resamples it to the plan's spacing, normalises each modality and stores "
-        "the result with checksums. Cases that are prepared already are left as they are.",
+        "Crops every case to its non-zero part, resamples it to the plan's spacing, normalises each modality and "
+        "stores the result with checksums. Cases that are prepared already are left as they are.",
         (("autofuse preprocess Dataset104_Hippocampus -c 3d", "prepare what one configuration needs"),),
     ),
     Verb(
         "train",
         "train one fold",
-        "Trains one fold of a configuration with a trainer, and continues where an interrupted run stopped. A variant "
-        "(--set) gets a run folder of its own. Whatever has to come before (measuring, planning, preparing, an earlier "
-        "stage of a cascade) is done first where it is missing.",
+        "Trains one fold of a configuration with a trainer, and continues where an interrupted run stopped. A "
+        "variant (--set) gets a run folder of its own. Whatever has to come before (measuring, planning, "
+        "preparing, an earlier stage of a cascade) is done first where it is missing.",
         (
             ("autofuse train Dataset104_Hippocampus --fold 1", "the planned configuration and trainer"),
             ("autofuse train Dataset104_Hippocampus -t partial --minutes 30", "another trainer, half an hour"),
@@ -80,8 +81,9 @@ VERBS: tuple[Verb, ...] = (
     Verb(
         "predict",
         "segment images with a trained model",
-        "Segments the data set's test cases (imagesTs), or the images in any folder named alike, on their own grid. Several "
-        "folds are averaged. Masks that are there already and whole are kept; a case that fails does not stop the others.",
+        "Segments the data set's test cases (imagesTs), or the images in any folder named alike, on their own "
+        "grid. Several folds are averaged. Masks that are there already and whole are kept; a case that fails "
+        "does not stop the others.",
         (
             ("autofuse predict Dataset104_Hippocampus", "imagesTs with the newest finished run"),
             ("autofuse predict Dataset104_Hippocampus -i new_scans -o masks", "any folder of images"),
@@ -90,8 +92,8 @@ VERBS: tuple[Verb, ...] = (
     Verb(
         "evaluate",
         "compare masks with references",
-        "Writes Dice, normalised surface distance, 95th percentile Hausdorff distance and volume difference per case and "
-        "class as JSON, CSV and a table. Without -i it judges the newest run's held-out cases.",
+        "Writes Dice, normalised surface distance, 95th percentile Hausdorff distance and volume difference per "
+        "case and class as JSON, CSV and a table. Without -i it judges the newest run's held-out cases.",
         (
             ("autofuse evaluate Dataset104_Hippocampus", "the newest run on its held-out cases"),
             ("autofuse evaluate Dataset104_Hippocampus -i masks -r labelsTs", "a folder against another"),
@@ -100,8 +102,8 @@ VERBS: tuple[Verb, ...] = (
     Verb(
         "run",
         "do it all: from a folder of images to masks and scores",
-        "Checks, measures, plans, prepares, trains, predicts the held-out and the test cases and prints the scores. "
-        "Stopped at any moment, the same command goes on where it was.",
+        "Checks, measures, plans, prepares, trains, predicts the held-out and the test cases and prints the "
+        "scores. Stopped at any moment, the same command goes on where it was.",
         (
             ("autofuse run Dataset104_Hippocampus --minutes 20", "everything within 20 minutes"),
             ("autofuse run Dataset104_Hippocampus --folds all --minutes 600", "five folds, averaged at prediction"),
@@ -110,15 +112,15 @@ VERBS: tuple[Verb, ...] = (
     Verb(
         "demo",
         "draw a phantom data set and run the whole road on it",
-        "Draws a small multi-modal data set (anatomy-like shapes that each modality shows differently, so that none "
-        "suffices alone), runs the road on it and shows pictures. Needs no data and no network.",
+        "Draws a small multi-modal data set (anatomy-like shapes that each modality shows differently, so that "
+        "none suffices alone), runs the road on it and shows pictures. Needs no data and no network.",
         (("autofuse demo", "in ./autofuse_demo, under five minutes on two cores"),),
     ),
     Verb(
         "info",
         "show versions, the machine, and what a workspace holds",
-        "Prints versions, cores, memory and precision of this machine, the planners and trainers that are installed, "
-        "and for a data set what exists in its workspace and what is finished.",
+        "Prints versions, cores, memory and precision of this machine, the planners and trainers that are "
+        "installed, and for a data set what exists in its workspace and what is finished.",
         (
             ("autofuse info", "this installation and this machine"),
             ("autofuse info Dataset104_Hippocampus", "also what was done for this data set"),

@@ -1,1 +1,29 @@
-"""The steps from a folder of images to evaluated segmentations, as functions; each finds finished work and goes on."""
+"""The steps from a folder of images to evaluated segmentations, as functions; each finds finished work and goes on.
+
+    from autofuse import road
+    report = road.run("Dataset104_Hippocampus", minutes=20)
+"""
+
+from autofuse.road.inventory import Inventory
+from autofuse.road.phantom_run import demo
+from autofuse.road.results import Predicted, RunReport
+from autofuse.road.runs import TrainedFold
+from autofuse.road.steps import check, evaluate, fingerprint, info, plan, predict, preprocess, train
+from autofuse.road.whole import run
+
+__all__ = [
+    "Inventory",
+    "Predicted",
+    "RunReport",
+    "TrainedFold",
+    "check",
+    "demo",
+    "evaluate",
+    "fingerprint",
+    "info",
+    "plan",
+    "predict",
+    "preprocess",
+    "run",
+    "train",
+]

@@ -19,7 +19,7 @@ def dataset_folder(dataset: str | Path) -> Path:
     """
     folder = Path(dataset)
     if folder.is_dir():
-        return folder.resolve()
+        return _absolute(folder)
     found = _in_legacy_raw(str(dataset))
     if found is not None:
         return found
@@ -40,7 +40,7 @@ def _in_legacy_raw(name: str) -> Path | None:
     except OSError:
         return None
     fits = [path for path in folders if path.name == name or (wanted and path.name.startswith(wanted))]
-    return fits[0].resolve() if len(fits) == 1 else None
+    return _absolute(fits[0]) if len(fits) == 1 else None
 
 
 def workspace_of(dataset: str | Path, workspace: str | Path | None = None) -> Workspace:
@@ -48,7 +48,11 @@ def workspace_of(dataset: str | Path, workspace: str | Path | None = None) -> Wo
     folder = Path(dataset)
     if not folder.is_dir():
         folder = _in_legacy_raw(str(dataset)) or folder
-    return Workspace(workspace_root(workspace).absolute(), folder.resolve().name or "dataset")
+    return Workspace(_absolute(workspace_root(workspace)), _absolute(folder).name or "dataset")
+
+
+def _absolute(folder: Path) -> Path:
+    return Path(os.path.abspath(folder))  # noqa: PTH100  (resolve() would lose the name of a linked folder)
 
 
 DEMO_DATASET = "Dataset001_Phantom"
@@ -56,4 +60,4 @@ DEMO_DATASET = "Dataset001_Phantom"
 
 def demo_workspace(folder: Path) -> Workspace:
     """Where the demo in ``folder`` puts what it makes."""
-    return Workspace(folder.absolute() / "workspace", DEMO_DATASET)
+    return Workspace(_absolute(folder) / "workspace", DEMO_DATASET)

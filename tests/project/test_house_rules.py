@@ -13,7 +13,18 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted(file for folder in ("autofuse", "planners", "trainers") for file in (ROOT / folder).rglob("*.py"))
 IDS = [str(file.relative_to(ROOT)) for file in SOURCES]
 MOST_LINES = 400
-HEAVY = {"torch", "SimpleITK", "blosc2", "skimage", "scipy", "matplotlib", "batchgenerators", "pandas", "sklearn", "cc3d"}
+HEAVY = {
+    "torch",
+    "SimpleITK",
+    "blosc2",
+    "skimage",
+    "scipy",
+    "matplotlib",
+    "batchgenerators",
+    "pandas",
+    "sklearn",
+    "cc3d",
+}
 LIGHT_ROOMS = ("foundation", "images", "dataset", "road", "cli", "report")
 LIGHT_FILES = ("fingerprint/types.py", "plan/types.py", "plan/explain.py")
 NEVER = {"torchvision", "timm", "pickle", "nnunetv2", "dynamic_network_architectures", "monai"}
@@ -58,7 +69,7 @@ def test_every_public_thing_has_a_docstring(file: Path) -> None:
 def test_heavy_imports_wait_until_they_are_needed(file: Path) -> None:
     tree = ast.parse(file.read_text(encoding="utf-8"))
     inside = file.relative_to(ROOT).as_posix().removeprefix("autofuse/")
-    everywhere = {node for statement in ast.walk(tree) for node in _imports([statement] if isinstance(statement, ast.stmt) else [])}
+    everywhere = _imports([node for node in ast.walk(tree) if isinstance(node, ast.stmt)])
     assert not everywhere & (NEVER - ({"pickle"} if inside in MAY_PICKLE else set()))
     if inside.startswith(tuple(f"{room}/" for room in LIGHT_ROOMS)) or inside in LIGHT_FILES:
         assert not _imports(tree.body) & HEAVY
@@ -75,7 +86,9 @@ def test_version_is_told_once() -> None:
 def test_constraints_pin_every_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
-    pinned = re.findall(r"^([A-Za-z0-9_.\-]+)==[0-9][^+\s]*$", (ROOT / "constraints.txt").read_text("utf-8"), re.MULTILINE)
+    pinned = re.findall(
+        r"^([A-Za-z0-9_.\-]+)==[0-9][^+\s]*$", (ROOT / "constraints.txt").read_text("utf-8"), re.MULTILINE
+    )
 
     def plain(name: str) -> str:
         return re.sub(r"[-_.]+", "-", name).lower()

@@ -75,7 +75,11 @@ def test_wheel_holds_the_three_packages_and_nothing_else(wheel: Path) -> None:
 
 def test_wheel_holds_every_module_of_the_checkout(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    for package, folder in (("autofuse", "autofuse"), ("autofuse_planners", "planners"), ("autofuse_trainers", "trainers")):
+    for package, folder in (
+        ("autofuse", "autofuse"),
+        ("autofuse_planners", "planners"),
+        ("autofuse_trainers", "trainers"),
+    ):
         for file in (ROOT / folder).rglob("*.py"):
             assert f"{package}/{file.relative_to(ROOT / folder).as_posix()}" in names
 

@@ -1,0 +1,181 @@
+"""What each verb does: one call of the road, and how its result is shown."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from autofuse import road
+from autofuse.cli import tables
+from autofuse.cli.answers import Answer, answer
+from autofuse.foundation.errors import DataError, PartialError
+from autofuse.road.places import demo_workspace, workspace_of
+
+
+def act(options: Namespace) -> Answer:
+    """Carry out the verb of ``options``."""
+    return ACTIONS[options.verb](options)
+
+
+def _case_work(options: Namespace) -> dict[str, Any]:
+    return {"workspace": options.workspace, "workers": options.workers}
+
+
+def _method(options: Namespace) -> dict[str, Any]:
+    from autofuse.training.run import parse_settings
+
+    return {
+        "configuration": options.configuration,
+        "trainer": options.trainer,
+        "settings": parse_settings(options.settings),
+        "steps": options.steps,
+        "minutes": options.minutes,
+        "seed": options.seed,
+        "precision": options.precision,
+        "device": options.device,
+    }
+
+
+def _check(options: Namespace) -> Answer:
+    report = road.check(options.dataset, workers=options.workers)
+    return answer(report, report.to_rich, exit_code=0 if report.ok else DataError.exit_code)
+
+
+def _fingerprint(options: Namespace) -> Answer:
+    fingerprint = road.fingerprint(options.dataset, **_case_work(options))
+    return answer(fingerprint, lambda: tables.fingerprint(fingerprint))
+
+
+def _plan(options: Namespace) -> Answer:
+    plan = road.plan(
+        options.dataset,
+        memory_gib=options.memory,
+        minutes=options.minutes,
+        planner=options.planner,
+        device=options.device,
+        **_case_work(options),
+    )
+    where = workspace_of(options.dataset, options.workspace).plan
+    return answer(plan, lambda: tables.plan(plan), lambda: tables.where({"plan": str(where)}))
+
+
+def _explain(options: Namespace) -> Answer:
+    from autofuse.plan.explain import explain, explain_json
+
+    plan = road.plan(options.dataset, device=options.device, **_case_work(options))
+    return Answer(lambda: explain_json(plan), lambda console: console.print(explain(plan)))
+
+
+def _preprocess(options: Namespace) -> Answer:
+    store = road.preprocess(
+        options.dataset, configuration=options.configuration, device=options.device, **_case_work(options)
+    )
+    result = {"folder": str(store.folder), "cases": list(store.case_ids)}
+    text = f"{len(store.case_ids)} cases are prepared in {store.folder}"
+    return Answer(lambda: result, lambda console: console.print(text, markup=False, soft_wrap=True))
+
+
+def _train(options: Namespace) -> Answer:
+    fold = road.train(options.dataset, fold=options.fold, **_method(options), **_case_work(options))
+    assert fold.finished is not None
+    return answer(
+        fold.finished,
+        lambda: tables.trained(fold),
+        run=lambda: fold.run,
+        fold=lambda: fold.fold,
+        folder=lambda: str(fold.folder),
+    )
+
+
+def _predict(options: Namespace) -> Answer:
+    predicted = road.predict(
+        options.dataset,
+        images=options.images,
+        out=options.out,
+        run=options.run,
+        folds=options.folds,
+        probabilities=options.probabilities,
+        mirror=options.mirror,
+        device=options.device,
+        **_case_work(options),
+    )
+    code = PartialError.exit_code if predicted.failed else 0
+    return answer(predicted, lambda: tables.predicted(predicted), exit_code=code)
+
+
+def _evaluate(options: Namespace) -> Answer:
+    from autofuse.evaluation.table import case_table, summary_table
+
+    scores, folder = road.evaluate(
+        options.dataset,
+        predictions=options.predictions,
+        references=options.references,
+        out=options.out,
+        run=options.run,
+        **_case_work(options),
+    )
+    return answer(
+        scores,
+        lambda: case_table(scores, worst=tables.WORST_SHOWN),
+        lambda: summary_table(scores),
+        lambda: tables.where({"scores": str(folder)}),
+        exit_code=PartialError.exit_code if scores.failed else 0,
+        folder=lambda: str(folder),
+    )
+
+
+def _run(options: Namespace) -> Answer:
+    report = road.run(
+        options.dataset,
+        folds=options.folds,
+        memory_gib=options.memory,
+        planner=options.planner,
+        **_method(options),
+        **_case_work(options),
+    )
+    return _ending(report, workspace_of(options.dataset, options.workspace).folder)
+
+
+def _demo(options: Namespace) -> Answer:
+    report = road.demo(
+        options.folder,
+        minutes=options.minutes,
+        steps=options.steps,
+        cases=options.cases,
+        shift_mm=options.shift,
+        scribbles=options.scribbles,
+        unlabelled=options.unlabelled,
+        missing=options.missing,
+        device=options.device,
+        workers=options.workers,
+    )
+    return _ending(report, demo_workspace(Path(options.folder)).folder)
+
+
+def _ending(report: road.RunReport, folder: Path) -> Answer:
+    code = PartialError.exit_code if report.failed else 0
+    return answer(
+        report, lambda: tables.report(report, folder), exit_code=code, workspace=lambda: str(folder)
+    )
+
+
+def _info(options: Namespace) -> Answer:
+    inventory = road.info(options.dataset, workspace=options.workspace)
+    return answer(inventory, lambda: tables.inventory(inventory))
+
+
+ACTIONS: dict[str, Callable[[Namespace], Answer]] = {
+    "check": _check,
+    "fingerprint": _fingerprint,
+    "plan": _plan,
+    "explain": _explain,
+    "preprocess": _preprocess,
+    "train": _train,
+    "predict": _predict,
+    "evaluate": _evaluate,
+    "run": _run,
+    "demo": _demo,
+    "info": _info,
+}

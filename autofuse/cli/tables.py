@@ -1,0 +1,186 @@
+"""Results as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Group, RenderableType
+    from rich.table import Table
+
+    from autofuse.fingerprint.types import Fingerprint
+    from autofuse.plan.types import Plan
+    from autofuse.road import Inventory, Predicted, RunReport, TrainedFold
+
+WORST_SHOWN = 8
+"""Cases listed, worst first."""
+
+
+def _table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table
+
+
+def _facts(rows: Mapping[str, str]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name, escape(value))
+    return table
+
+
+def where(paths: Mapping[str, str]) -> Table:
+    """Names and paths, one a line."""
+    return _facts(paths)
+
+
+def _axes(values: Sequence[float], digits: int = 2) -> str:
+    return " × ".join(f"{value:.{digits}f}".rstrip("0").rstrip(".") for value in values)
+
+
+def _median(rows: Sequence[Sequence[float]]) -> list[float]:
+    return [sorted(column)[len(column) // 2] for column in zip(*rows, strict=True)]
+
+
+def fingerprint(measured: Fingerprint) -> Group:
+    """What was measured, at a glance."""
+    from rich.console import Group
+
+    cases = measured.cases
+    sparse = sum(case.annotation == "sparse" for case in cases)
+    none = sum(case.annotation == "none" for case in cases)
+    facts = _facts(
+        {
+            "data set": measured.dataset,
+            "cases": f"{len(cases)} ({sparse} sparsely labelled, {none} not labelled)",
+            "shape, median": _axes(_median([case.shape for case in cases]), 0),
+            "after crop": _axes(_median([case.cropped_shape for case in cases]), 0),
+            "spacing, median": _axes(_median([case.spacing_mm for case in cases]), 3) + " mm",
+        }
+    )
+    numbers = ("missing", "mean", "std", "0.5 %", "median", "99.5 %")
+    modalities = _table("Intensities inside labelled foreground", "modality", *numbers, right=numbers)
+    for name, rate, item in zip(measured.modalities, measured.missing_rates, measured.intensities, strict=True):
+        values = (item.mean, item.std, item.percentile_00_5, item.median, item.percentile_99_5)
+        modalities.add_row(name, f"{rate:.0%}", *(f"{value:.4g}" for value in values))
+    columns = ("cases", "volume, median", "components", "share")
+    classes = _table("Classes", "class", *columns, right=columns)
+    for found in measured.classes:
+        volume, share = f"{found.volume_ml_median:.3g} ml", f"{found.volume_fraction_mean:.2%}"
+        classes.add_row(found.name, str(found.cases), volume, f"{found.components_median:g}", share)
+    return Group(facts, modalities, classes)
+
+
+def plan(decided: Plan) -> Group:
+    """The plan in short; `autofuse explain` has the reasons."""
+    from rich.console import Group
+
+    budget = decided.budget
+    chosen = decided.named(decided.configuration)
+    time = "default length" if budget.minutes is None else f"{budget.minutes:g} minutes a fold"
+    facts = _facts(
+        {
+            "planner": decided.planner,
+            "for": f"{budget.memory_gib:.1f} GiB, {time}, {budget.device}, {budget.precision}",
+            "trainer": decided.trainer.name,
+            "configuration": chosen.name,
+            "steps": str(decided.steps),
+        }
+    )
+    columns = ("spacing mm", "patch", "batch", "stages", "features", "memory GiB", "s / step")
+    table = _table("Configurations", "name", *columns, right=columns)
+    for item in decided.configurations:
+        table.add_row(
+            item.name + (f" after {item.previous}" if item.previous else ""),
+            _axes(item.spacing_mm),
+            _axes(item.patch, 0),
+            str(item.batch),
+            str(len(item.network.features)),
+            f"{item.network.features[0]} … {item.network.features[-1]}",
+            f"{item.memory_gib:.2f}",
+            "–" if item.seconds_per_step is None else f"{item.seconds_per_step:.2f}",  # noqa: RUF001
+        )
+    return Group(facts, table)
+
+
+def trained(fold: TrainedFold) -> RenderableType:
+    """How the training of a fold ended."""
+    assert fold.finished is not None
+    dice = fold.finished.dice
+    return _facts(
+        {
+            "run": f"{fold.run}, fold {fold.fold}",
+            "steps": f"{fold.finished.steps} in {fold.finished.seconds / 60:.1f} minutes",
+            "Dice": "–" if dice is None else f"{dice:.3f} (last validation, prepared grid)",  # noqa: RUF001
+            "folder": str(fold.folder),
+        }
+    )
+
+
+def predicted(masks: Predicted) -> RenderableType:
+    """Where the masks are, and which cases have none."""
+    rows = {
+        "run": f"{masks.run}, folds {', '.join(map(str, masks.folds))}",
+        "masks": f"{len(masks.cases)} in {masks.folder}",
+    }
+    rows |= {f"failed: {item.case}": item.problem for item in masks.failed}
+    return _facts(rows)
+
+
+def report(ended: RunReport, folder: Path) -> Group:
+    """The scores of a whole run, and where everything is."""
+    from rich.console import Group
+
+    from autofuse.evaluation.table import summary_table
+    from autofuse.evaluation.types import Scores
+
+    parts: list[RenderableType] = []
+    for title, place in (("Held-out cases", ended.held_out_scores), ("Test cases", ended.test_scores)):
+        if place is not None:
+            parts += [f"[bold]{title}[/bold]", summary_table(Scores.load(folder / place / "scores.json"))]
+    rows = {"run": f"{ended.run}, folds {', '.join(str(fold.fold) for fold in ended.folds)}"}
+    if ended.predictions is not None:
+        rows["masks"] = f"{ended.predicted_cases} test cases in {folder / ended.predictions}"
+    rows |= {f"failed: {item.case}": item.problem for item in ended.failed}
+    rows |= {"picture": str(folder / path) for path in ended.pictures}
+    rows |= {"workspace": str(folder), "took": f"{ended.minutes:.1f} minutes"}
+    return Group(*parts, _facts(rows))
+
+
+def inventory(found: Inventory) -> Group:
+    """Versions, machine, plug-ins and workspace."""
+    from rich.console import Group
+
+    machine = f"{found.threads} threads, {found.memory_gib:.1f} GiB free, {found.precision} on the CPU"
+    rows = {
+        "autofuse": f"{found.autofuse}, Python {found.python}, {found.platform}",
+        "machine": machine + (f", {found.gpu}" if found.gpu else ", no GPU seen"),
+        "disk": f"{found.disk_gib:.1f} GiB free",
+        "packages": ", ".join(f"{name} {number}" for name, number in found.packages.items()),
+        "planners": ", ".join(f"{name} ({value})" for name, value in found.planners.items()),
+        "trainers": ", ".join(f"{name} ({value})" for name, value in found.trainers.items()),
+    }
+    parts: list[RenderableType] = [_facts(rows)]
+    state = found.workspace
+    if state is not None:
+        steps = {"measured": state.fingerprint, "planned": state.plan, "split": state.splits}
+        kept = {"workspace": state.folder, "done": ", ".join(name for name, done in steps.items() if done) or "nothing"}
+        kept |= {"measured": f"{state.measured_cases} cases"}
+        kept |= {f"prepared {name}": f"{count} cases" for name, count in state.prepared_cases.items()}
+        for run in state.runs:
+            ended = "not finished" if run.steps is None else f"finished, {run.steps} steps"
+            kept[f"{run.run}, fold {run.fold}"] = ended + ("" if run.dice is None else f", Dice {run.dice:.3f}")
+        kept |= {f"masks by {name}": f"{count} cases" for name, count in state.predictions.items()}
+        kept |= {"scores": ", ".join(state.scores)} if state.scores else {}
+        parts.append(_facts(kept))
+    return Group(*parts)

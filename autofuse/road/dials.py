@@ -1,0 +1,67 @@
+"""What was asked of a workspace: memory, time, planner, device. Kept, so that a resumed command makes the same plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from autofuse.foundation.errors import ModelError
+from autofuse.foundation.values import StoredValue
+
+DEFAULT_PLANNER = "default"
+DIALS_FILE = "dials.json"
+
+
+class Dials(StoredValue):
+    """What the plan in a workspace was asked for; dials.json.
+
+    Attributes:
+        memory_gib: None for what the machine has free.
+        minutes: None for the planner's default length.
+        shared_by: folds that share ``minutes`` with everything else of `autofuse run`; None where ``minutes`` is for the
+            training of one fold.
+    """
+
+    kind: ClassVar[str] = "dials"
+
+    planner: str = DEFAULT_PLANNER
+    device: Literal["cpu", "cuda"]
+    memory_gib: float | None = Field(default=None, gt=0)
+    minutes: float | None = Field(default=None, gt=0)
+    shared_by: int | None = Field(default=None, ge=1)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one command asks for; None leaves a dial as it was. ``shared_by`` goes with ``minutes``."""
+
+    planner: str | None = None
+    device: Literal["cpu", "cuda"] | None = None
+    memory_gib: float | None = None
+    minutes: float | None = None
+    shared_by: int | None = None
+
+    def turned(self, before: Dials | None, default_device: Literal["cpu", "cuda"]) -> Dials:
+        """``before`` with every dial turned that this command turns."""
+        kept = before or Dials(device=default_device)
+        minutes, shared_by = kept.minutes, kept.shared_by
+        if self.minutes is not None:
+            minutes, shared_by = self.minutes, self.shared_by
+        return Dials(
+            planner=self.planner or kept.planner,
+            device=self.device or kept.device,
+            memory_gib=self.memory_gib or kept.memory_gib,
+            minutes=minutes,
+            shared_by=shared_by,
+        )
+
+
+def load_dials(folder: Path) -> Dials | None:
+    """The dials kept in ``folder``; None where there are none, or they are damaged."""
+    try:
+        return Dials.load(folder / DIALS_FILE) if (folder / DIALS_FILE).exists() else None
+    except ModelError:
+        return None

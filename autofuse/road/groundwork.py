@@ -1,0 +1,167 @@
+"""What every later step stands on (fingerprint, budget, plan, splits), laid once however many folds start together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from autofuse.dataset.types import Dataset, Splits
+from autofuse.fingerprint.types import Fingerprint
+from autofuse.foundation.console import say
+from autofuse.foundation.errors import ModelError, ResourceError
+from autofuse.foundation.locks import lock
+from autofuse.foundation.machine import default_device
+from autofuse.foundation.values import StoredValue
+from autofuse.foundation.workspace import Workspace
+from autofuse.plan.types import Budget, Plan
+from autofuse.road.dials import DIALS_FILE, Asked, Dials, load_dials
+
+S = TypeVar("S", bound=StoredValue)
+
+WAIT_S = 24 * 3600.0
+"""How long a fold waits while another lays the ground; a holder that dies lets go at once."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A data set, its workspace, and the values that everything after them is made from."""
+
+    dataset: Dataset
+    workspace: Workspace
+    fingerprint: Fingerprint
+    plan: Plan
+    splits: Splits
+
+    @property
+    def device(self) -> Literal["cpu", "cuda"]:
+        """Where the plan computes."""
+        return self.plan.budget.device
+
+
+def lay_ground(
+    dataset: Dataset,
+    workspace: Workspace,
+    asked: Asked,
+    *,
+    workers: int | None = None,
+    training_minutes: Callable[[Dials], float | None] | None = None,
+) -> Ground:
+    """The ground of ``dataset``, found or laid; values that no longer fit are named and made anew.
+
+    Args:
+        training_minutes: how much of the asked minutes training one fold gets; all of them if not given.
+
+    Raises:
+        AutofuseError: whatever measuring, planning or writing meets.
+    """
+    with waiting_lock(workspace.folder):
+        fingerprint = find_fingerprint(dataset, workspace, workers)
+        before = load_dials(workspace.folder)
+        dials = asked.turned(before, _device(asked))
+        budget = _budget(workspace, before, dials, training_minutes)
+        plan = _plan(dataset, workspace, fingerprint, budget, dials)
+        return Ground(dataset, workspace, fingerprint, plan, _splits(dataset, workspace))
+
+
+@contextmanager
+def waiting_lock(folder: Path) -> Iterator[None]:
+    """Hold ``folder``; where somebody else does, say so and wait for them."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(lock(folder))
+        except ResourceError as busy:
+            if busy.__cause__ is not None:
+                raise  # the folder cannot be written; waiting would not help
+            say(f"Waiting for another process in {folder} ({busy.found}).")
+            held.enter_context(lock(folder, WAIT_S))
+        yield
+
+
+def find_fingerprint(dataset: Dataset, workspace: Workspace, workers: int | None) -> Fingerprint:
+    """What was measured; cases whose files have not changed are not measured again. Needs the lock."""
+    from autofuse.fingerprint.measure import measure
+
+    before = _kept(Fingerprint, workspace.fingerprint)
+    if before is None:
+        say("Measuring the data set.")
+    fingerprint = measure(dataset, workspace, workers=workers)
+    if before is not None and before.digest() != fingerprint.digest():
+        say("The data set has changed since it was measured: it was measured anew.")
+    return fingerprint
+
+
+def _device(asked: Asked) -> Literal["cpu", "cuda"]:
+    return asked.device or ("cuda" if default_device().startswith("cuda") else "cpu")
+
+
+def _budget(
+    workspace: Workspace,
+    before: Dials | None,
+    dials: Dials,
+    training_minutes: Callable[[Dials], float | None] | None,
+) -> Budget:
+    kept = _kept(Budget, workspace.budget)
+    if kept is not None and before == dials:
+        return kept
+    if kept is not None and before is not None:
+        say("Other dials than before: the plan is made anew.")
+    from autofuse.plan.budget import measure_budget
+
+    minutes = dials.minutes if training_minutes is None else training_minutes(dials)
+    budget = measure_budget(dials.memory_gib, minutes, dials.device)
+    budget.save(workspace.budget)
+    dials.save(workspace.folder / DIALS_FILE)
+    return budget
+
+
+def _plan(dataset: Dataset, workspace: Workspace, fingerprint: Fingerprint, budget: Budget, dials: Dials) -> Plan:
+    kept = _kept(Plan, workspace.plan)
+    if kept is not None:
+        stale = _why_stale(kept, fingerprint, budget)
+        if stale is None:
+            return kept
+        say(f"plan.json is stale ({stale}): it is made anew.")
+    from autofuse.foundation.registry import PLANNERS, load_registered
+
+    started = time.monotonic()
+    planner = load_registered(PLANNERS, dials.planner)()
+    plan: Plan = planner.plan(fingerprint, dataset.labels, budget)
+    plan.save(workspace.plan)
+    say(f"Planned in {time.monotonic() - started:.1f} s; `autofuse explain {dataset.root}` says why so.")
+    return plan
+
+
+def _why_stale(plan: Plan, fingerprint: Fingerprint, budget: Budget) -> str | None:
+    if plan.fingerprint_digest != fingerprint.digest():
+        return "the data set was measured anew"
+    if plan.budget != budget:
+        return "it was made for other dials"
+    return None
+
+
+def _splits(dataset: Dataset, workspace: Workspace) -> Splits:
+    from autofuse.dataset.splits import make_splits
+
+    splits = make_splits(dataset)
+    kept = _kept(Splits, workspace.splits)
+    if kept == splits:
+        return splits
+    if kept is not None:
+        say("splits.json is stale (the cases or their subjects changed): it is made anew.")
+    splits.save(workspace.splits)
+    return splits
+
+
+def _kept(kind: type[S], path: Path) -> S | None:
+    """The value in ``path``; None where there is none. One that is damaged is named and made anew."""
+    if not path.exists():
+        return None
+    try:
+        return kind.load(path)
+    except ModelError as error:
+        say(f"{path.name} cannot be used and is made anew: {error.problem}")
+        return None

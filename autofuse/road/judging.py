@@ -1,0 +1,69 @@
+"""Masks judged: which reference belongs to which case, and where the tables go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from autofuse.dataset.types import Case, Dataset
+from autofuse.evaluation.folder import SCORES_FILE, TABLE_FILE, evaluate_folder
+from autofuse.evaluation.summary import summarise
+from autofuse.evaluation.table import to_csv
+from autofuse.evaluation.types import Scores
+from autofuse.foundation.errors import DataError, ModelError
+from autofuse.foundation.files import write_bytes
+from autofuse.road.runs import TrainedFold
+
+
+def references_of(dataset: Dataset, cases: Iterable[Case]) -> dict[str, Path]:
+    """Per case the file that judges it: the dense truth where there is one, else the label; cases with neither are left
+    out."""
+    chosen = {case.id: case.evaluation_label or case.label for case in cases}
+    return {name: dataset.path(path) for name, path in chosen.items() if path is not None}
+
+
+def references_in(folder: Path) -> dict[str, Path]:
+    """Masks in ``folder`` by case id.
+
+    Raises:
+        DataError: if there are none.
+    """
+    from autofuse.images import SUPPORTED_ENDINGS
+
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        fits = [ending for ending in SUPPORTED_ENDINGS if path.name.endswith(ending)]
+        if fits and not path.name.startswith(".") and path.is_file():
+            found[path.name.removesuffix(max(fits, key=len))] = path
+    if not found:
+        raise DataError(
+            "There are no masks in this folder.", file=folder, expected="files named <case>" + SUPPORTED_ENDINGS[0]
+        )
+    return found
+
+
+def judge_held_out(dataset: Dataset, fold: TrainedFold, *, workers: int | None = None) -> Scores | None:
+    """Scores of the masks of the fold's held-out cases, kept beside them; None where nothing is held out or known."""
+    references = references_of(dataset, [case for case in dataset.cases if case.id in set(fold.plan.held_out)])
+    if not references:
+        return None
+    return evaluate_folder(fold.held_out, references, dataset.labels, fold.held_out_scores, workers=workers)
+
+
+def join_scores(dataset: Dataset, parts: Sequence[Scores], folder: Path) -> Scores:
+    """The scores of all folds as one, each case from the fold that held it out; written to ``folder``."""
+    cases = {case.case: case for part in parts for case in part.cases}
+    failed = {item.case: item for part in parts for item in part.failed if item.case not in cases}
+    joined = summarise(list(cases.values()), dataset.labels, failed=list(failed.values()))
+    joined.save(folder / SCORES_FILE)
+    write_bytes(folder / TABLE_FILE, to_csv(joined).encode())
+    return joined
+
+
+def kept_scores(fold: TrainedFold) -> Scores | None:
+    """Scores of the fold's held-out cases that were written before; None where there are none."""
+    path = fold.held_out_scores / SCORES_FILE
+    try:
+        return Scores.load(path) if path.exists() else None
+    except ModelError:
+        return None

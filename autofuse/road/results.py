@@ -1,0 +1,86 @@
+"""What the last steps of the road hand back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from autofuse.foundation.values import StoredValue, Value
+
+REPORT_FILE = "report.json"
+
+
+class FailedCase(Value):
+    """A case that could not be predicted, and why."""
+
+    case: str
+    problem: str
+
+
+class Predicted(StoredValue):
+    """Masks of one command `autofuse predict`.
+
+    Attributes:
+        run, folds: whose models were averaged.
+        folder: where the masks are, absolute.
+        cases: that have a mask now; failed: the others.
+    """
+
+    kind: ClassVar[str] = "predicted"
+
+    run: str
+    folds: tuple[int, ...]
+    folder: str
+    cases: tuple[str, ...]
+    failed: tuple[FailedCase, ...] = ()
+
+
+class FoldReport(Value):
+    """One trained fold. ``held_out_dice``: mean over classes of the mean over its held-out cases, native grid."""
+
+    fold: int
+    folder: str
+    steps: int
+    minutes: float
+    held_out_cases: int
+    held_out_dice: float | None
+
+
+class RunReport(StoredValue):
+    """What `autofuse run` did; stands as report.json in the workspace. Paths are relative to the workspace's folder.
+
+    Attributes:
+        held_out_dice: over the held-out cases of all folds of this run; None where nothing is held out.
+        held_out_scores: folder of their tables.
+        predictions: folder of the masks of the test cases, or None without test cases.
+        test_dice, test_scores: where the data set has references for its test cases.
+        pictures: files for people.
+        minutes: that the command took this time.
+    """
+
+    kind: ClassVar[str] = "run_report"
+
+    dataset: str
+    run: str
+    configuration: str
+    trainer: str
+    folds: tuple[FoldReport, ...]
+    held_out_dice: float | None = None
+    held_out_scores: str | None = None
+    predictions: str | None = None
+    predicted_cases: int = 0
+    failed: tuple[FailedCase, ...] = ()
+    test_dice: float | None = None
+    test_scores: str | None = None
+    pictures: tuple[str, ...] = ()
+    minutes: float
+
+    def absolute(self, folder: Path) -> dict[str, str]:
+        """The paths of this report, absolute, by name; ``folder`` is the workspace's."""
+        named = {
+            "held_out_scores": self.held_out_scores,
+            "predictions": self.predictions,
+            "test_scores": self.test_scores,
+            **{f"fold_{item.fold}": item.folder for item in self.folds},
+        }
+        return {name: str(folder / path) for name, path in named.items() if path is not None}

@@ -1,0 +1,274 @@
+"""The steps of the road as functions. Each finds finished work by its hashes, does what is missing before it, and goes on.
+
+``dataset`` is the folder of a data set; ``workspace`` is where everything that is made goes (None: the default).
+``workers`` are processes for work on cases: 0 for none, None lets each step decide. ``device``: "auto", "cpu", "cuda".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from autofuse.foundation.errors import UsageError
+from autofuse.road.places import dataset_folder, workspace_of
+
+if TYPE_CHECKING:
+    from autofuse.dataset.report import CheckReport
+    from autofuse.dataset.types import Dataset
+    from autofuse.evaluation.types import Scores
+    from autofuse.fingerprint.types import Fingerprint
+    from autofuse.foundation.workspace import Workspace
+    from autofuse.plan.types import Plan
+    from autofuse.preprocessing.store import Store
+    from autofuse.road.dials import Asked
+    from autofuse.road.fold import Method, Precision
+    from autofuse.road.groundwork import Ground
+    from autofuse.road.inventory import Inventory
+    from autofuse.road.results import Predicted
+    from autofuse.road.runs import TrainedFold
+
+Device = Literal["auto", "cpu", "cuda"]
+Folder = str | Path
+
+
+def check(dataset: Folder, *, workers: int | None = None) -> CheckReport:
+    """Everything that is wrong with a data set, and what was found in it; nothing is written."""
+    from autofuse.dataset.check import check_dataset
+
+    return check_dataset(dataset_folder(dataset), workers=workers)
+
+
+def fingerprint(dataset: Folder, *, workspace: Folder | None = None, workers: int | None = None) -> Fingerprint:
+    """What the data set is, measured; cases that were measured before and have not changed are not read again."""
+    from autofuse.road.groundwork import find_fingerprint, waiting_lock
+
+    opened, place = open_both(dataset, workspace)
+    with waiting_lock(place.folder):
+        return find_fingerprint(opened, place, workers)
+
+
+def plan(
+    dataset: Folder,
+    *,
+    workspace: Folder | None = None,
+    memory_gib: float | None = None,
+    minutes: float | None = None,
+    planner: str | None = None,
+    device: Device = "auto",
+    workers: int | None = None,
+) -> Plan:
+    """What was decided for the data set. A plan that is there is kept unless a dial is given that differs.
+
+    Args:
+        memory_gib: that training may use.
+        minutes: of training one fold.
+    """
+    from autofuse.road.dials import Asked
+
+    asked = Asked(planner=planner, device=explicit(device), memory_gib=memory_gib, minutes=minutes)
+    return ground_of(dataset, workspace, asked, workers).plan
+
+
+def preprocess(
+    dataset: Folder,
+    *,
+    workspace: Folder | None = None,
+    configuration: str | None = None,
+    device: Device = "auto",
+    workers: int | None = None,
+) -> Store:
+    """The prepared cases of a configuration (the plan's choice if None)."""
+    from autofuse.road.dials import Asked
+    from autofuse.road.fold import prepare, planned_configuration
+
+    ground = ground_of(dataset, workspace, Asked(device=explicit(device)), workers)
+    return prepare(ground, planned_configuration(ground, configuration), workers)
+
+
+def train(
+    dataset: Folder,
+    *,
+    workspace: Folder | None = None,
+    fold: int = 0,
+    configuration: str | None = None,
+    trainer: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    steps: int | None = None,
+    minutes: float | None = None,
+    seed: int | None = None,
+    precision: Precision | None = None,
+    device: Device = "auto",
+    workers: int | None = None,
+) -> TrainedFold:
+    """One fold, trained; what is None is the plan's choice.
+
+    Args:
+        settings: hyper-parameters of the trainer by name; a variant has a run folder of its own.
+        steps, minutes: the length, at most one of them; the plan's number of steps if neither is given.
+
+    Raises:
+        UsageError: if fold, configuration, trainer, a setting or the length does not exist.
+    """
+    from autofuse.road.dials import Asked
+    from autofuse.road.fold import stages, train_fold
+
+    ground = ground_of(dataset, workspace, Asked(device=explicit(device)), workers)
+    method = method_of(configuration, trainer, settings, steps, minutes, seed, precision)
+    if minutes is not None:
+        parts = stages(ground, configuration)
+        method = replace(method, minutes={item.name: minutes / len(parts) for item in parts})
+    return train_fold(ground, method, fold, workers=workers)
+
+
+def predict(
+    dataset: Folder,
+    *,
+    workspace: Folder | None = None,
+    images: Folder | None = None,
+    out: Folder | None = None,
+    run: str | None = None,
+    folds: Sequence[int] | None = None,
+    probabilities: bool = False,
+    mirror: bool = True,
+    device: Device = "auto",
+    workers: int | None = None,
+) -> Predicted:
+    """Masks of the data set's test cases, or of the images in a folder, on their native grid.
+
+    Args:
+        images: folder of images named as in training; None for the data set's test cases.
+        out: where the masks go; None for the workspace.
+        run: whose models (the newest finished run if None); folds: which of its folds are averaged (all if None).
+        probabilities: also write the probabilities of every class.
+        mirror: average over mirrored images: slower, a little better.
+
+    Returns:
+        What was predicted, with the cases that failed; one bad case never stops the others.
+    """
+    from autofuse.road.prediction import predict_with
+    from autofuse.road.runs import choose_run
+
+    opened, place = open_both(dataset, workspace)
+    trained = choose_run(place, run, folds)
+    return predict_with(
+        opened,
+        place,
+        trained,
+        images=None if images is None else Path(images),
+        out=None if out is None else Path(out),
+        probabilities=probabilities,
+        mirror=mirror,
+        device=explicit(device),
+        workers=workers,
+    )
+
+
+def evaluate(
+    dataset: Folder,
+    *,
+    workspace: Folder | None = None,
+    predictions: Folder | None = None,
+    references: Folder | None = None,
+    out: Folder | None = None,
+    run: str | None = None,
+    workers: int | None = None,
+) -> tuple[Scores, Path]:
+    """Scores of masks, and the folder that their tables are in.
+
+    Args:
+        predictions: folder of masks; None for the held-out cases of a run.
+        references: folder of true masks; None for those of the data set.
+        run: which run's held-out cases (the newest finished run if None).
+    """
+    from autofuse.evaluation.folder import evaluate_folder
+    from autofuse.road.judging import references_in, references_of
+    from autofuse.road.prediction import score_held_out
+
+    opened, place = open_both(dataset, workspace)
+    if predictions is None:
+        if references is not None:
+            raise UsageError("References without predictions: a run's held-out cases are judged by the data set's own.")
+        return score_held_out(opened, place, run, None if out is None else Path(out), workers)
+    masks = Path(predictions)
+    wanted = references_in(Path(references)) if references is not None else None
+    if wanted is None:
+        there = references_in(masks)
+        known = references_of(opened, (*opened.cases, *opened.test_cases))
+        wanted = {name: path for name, path in known.items() if name in there}
+    folder = place.scores / masks.absolute().name if out is None else Path(out)
+    return evaluate_folder(masks, wanted, opened.labels, folder, workers=workers), folder
+
+
+def info(dataset: Folder | None = None, *, workspace: Folder | None = None) -> Inventory:
+    """This installation and this machine; with a data set, also what its workspace holds."""
+    from autofuse.road.inventory import take_inventory
+
+    return take_inventory(None if dataset is None else workspace_of(dataset_folder(dataset), workspace))
+
+
+def open_both(dataset: Folder, workspace: Folder | None) -> tuple[Dataset, Workspace]:
+    """The data set and its workspace."""
+    from autofuse.dataset.opening import open_dataset
+
+    folder = dataset_folder(dataset)
+    return open_dataset(folder), workspace_of(folder, workspace)
+
+
+def ground_of(dataset: Folder, workspace: Folder | None, asked: Asked, workers: int | None) -> Ground:
+    """What every later step stands on, found or made."""
+    from autofuse.road.groundwork import lay_ground
+
+    opened, place = open_both(dataset, workspace)
+    return lay_ground(opened, place, asked, workers=workers)
+
+
+def explicit(device: Device) -> Literal["cpu", "cuda"] | None:
+    """The device that is asked for; None for "auto".
+
+    Raises:
+        UsageError: if CUDA is asked for and is not there.
+    """
+    if device == "auto":
+        return None
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UsageError(
+                "There is no CUDA device here.", found="--device cuda", remedy="Use --device cpu, or leave it out."
+            )
+    return device
+
+
+def method_of(
+    configuration: str | None,
+    trainer: str | None,
+    settings: Mapping[str, Any] | None,
+    steps: int | None,
+    minutes: float | None,
+    seed: int | None,
+    precision: Precision | None,
+) -> Method:
+    """What is to be trained.
+
+    Raises:
+        UsageError: if a length in steps and one in minutes is given.
+    """
+    from autofuse.road.fold import DEFAULT_SEED, Method
+
+    if steps is not None and minutes is not None:
+        raise UsageError(
+            "A length in steps and one in minutes were given.",
+            found=f"{steps} steps and {minutes:g} minutes",
+            remedy="Give --steps or --minutes.",
+        )
+    return Method(
+        configuration=configuration,
+        trainer=trainer,
+        settings=dict(settings or {}),
+        steps=steps,
+        seed=DEFAULT_SEED if seed is None else seed,
+        precision=precision,
+    )

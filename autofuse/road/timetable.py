@@ -1,0 +1,143 @@
+"""How the minutes of one command are divided: what is over, what prediction will need, and the rest for training."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from autofuse.foundation.console import say
+from autofuse.foundation.errors import ModelError
+from autofuse.foundation.values import StoredValue
+from autofuse.plan.types import Configuration, Plan
+
+TIMETABLE_FILE = "timetable.json"
+PLANNED_SHARE = 0.75
+"""Of the time that is left when the plan is made, for training: preparing and predicting come later."""
+LEAST_SHARE = 0.2
+"""Of the whole time, for training, whatever the rest takes."""
+MOST_FOR_MIRRORING = 0.2
+"""Of the time that is left, for prediction with mirroring; where it would take more, there is none."""
+FORWARD_SHARE = 1 / 3
+"""A forward pass costs about a third of a training step of the same sample (backward: twice the forward)."""
+TILE_STEP = 0.5
+CASE_OVERHEAD_S = 1.5
+"""Reading, preparing, resampling back, writing and scoring one case of a million voxels; grows with its volume."""
+CLOSING_S = 5.0
+"""Tables and pictures at the end."""
+ROUND_MINUTES = 0.05
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The time that one command has, from now on; ``minutes`` None for as long as it takes."""
+
+    minutes: float | None
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def left_s(self) -> float:
+        """Seconds that are left; below zero when it is over."""
+        return math.inf if self.minutes is None else self.minutes * 60 - (time.monotonic() - self.started)
+
+    def planned_minutes(self, folds: int) -> float | None:
+        """What the plan may reckon with for training one fold."""
+        if self.minutes is None:
+            return None
+        left = max(self.left_s, LEAST_SHARE * self.minutes * 60)
+        return rounded_minutes(left * PLANNED_SHARE / folds)
+
+
+class Timetable(StoredValue):
+    """How a command divided its time; written once, so that the same command, resumed, trains as long as it would have.
+
+    Attributes:
+        plan_digest, configuration, minutes, folds: what it was made for.
+        training_minutes: of one fold, by configuration; a cascade's stages have their own.
+        reserve_s: kept for prediction.
+        mirror: whether prediction mirrors.
+    """
+
+    kind: ClassVar[str] = "timetable"
+
+    plan_digest: str
+    configuration: str
+    minutes: float
+    folds: int
+    training_minutes: dict[str, float]
+    reserve_s: float
+    mirror: bool
+
+
+def rounded_minutes(seconds: float) -> float:
+    """``seconds`` in minutes, rounded down to three seconds, at least three."""
+    return round(max(1, math.floor(seconds / 60 / ROUND_MINUTES)) * ROUND_MINUTES, 4)
+
+
+def prediction_s(plan: Plan, configuration: Configuration, cases: int, *, mirror: bool) -> float | None:
+    """Seconds that predicting ``cases`` cases of the median size should take; None where speed was not measured."""
+    if configuration.seconds_per_step is None:
+        return None
+    shape = configuration.median_shape
+    axes = shape if configuration.dimensions == 3 else shape[1:]
+    tiles = math.prod(_tiles(size, patch) for size, patch in zip(axes, configuration.patch, strict=True))
+    slices = shape[0] if configuration.dimensions == 2 else 1
+    flips = 2 ** len([axis for axis in plan.mirror_axes if configuration.dimensions == 3 or axis > 0]) if mirror else 1
+    tile_s = configuration.seconds_per_step / configuration.batch * FORWARD_SHARE
+    overhead_s = CASE_OVERHEAD_S * (1 + math.prod(shape) / 1e6)
+    return cases * (tiles * slices * flips * tile_s + overhead_s)
+
+
+def _tiles(size: int, patch: int) -> int:
+    return 1 if size <= patch else math.ceil((size - patch) / (patch * TILE_STEP)) + 1
+
+
+def divide_time(
+    folder: Path, plan: Plan, configurations: Sequence[Configuration], clock: Clock, *, folds: int, cases: int
+) -> Timetable | None:
+    """The division of the clock's time, found in ``folder`` or made and kept there; None without a time.
+
+    Args:
+        configurations: to be trained one after another (a cascade's stages); the last one predicts.
+        cases: to be predicted: held out over all folds, and test cases once a fold.
+    """
+    if clock.minutes is None:
+        return None
+    kept = _kept(folder, plan, configurations[-1], clock.minutes, folds)
+    if kept is not None:
+        return kept
+    left, total = clock.left_s, clock.minutes * 60
+    wanted = [prediction_s(plan, configurations[-1], cases, mirror=mirror) for mirror in (True, False)]
+    mirror = wanted[0] is not None and wanted[0] <= MOST_FOR_MIRRORING * left
+    reserve = wanted[0] if mirror else wanted[1]
+    reserve = CLOSING_S + (reserve if reserve is not None else MOST_FOR_MIRRORING * max(left, 0))
+    training = max(left - reserve, LEAST_SHARE * total)
+    if left - reserve < LEAST_SHARE * total:
+        say(f"{clock.minutes:g} minutes are short for this data set: the command will take longer than that.")
+    each = rounded_minutes(training / folds / len(configurations))
+    table = Timetable(
+        plan_digest=plan.digest(),
+        configuration=configurations[-1].name,
+        minutes=clock.minutes,
+        folds=folds,
+        training_minutes={item.name: each for item in configurations},
+        reserve_s=round(reserve, 1),
+        mirror=mirror,
+    )
+    table.save(folder / TIMETABLE_FILE)
+    return table
+
+
+def _kept(folder: Path, plan: Plan, configuration: Configuration, minutes: float, folds: int) -> Timetable | None:
+    path = folder / TIMETABLE_FILE
+    try:
+        table = Timetable.load(path) if path.exists() else None
+    except ModelError:
+        return None
+    wanted = (plan.digest(), configuration.name, minutes, folds)
+    if table is None or (table.plan_digest, table.configuration, table.minutes, table.folds) != wanted:
+        return None
+    return table

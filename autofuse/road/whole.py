@@ -1,0 +1,222 @@
+"""The whole road in one command: from a folder of images to masks and scores, within a time if one is given."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autofuse.dataset.types import Dataset
+from autofuse.foundation.console import say
+from autofuse.foundation.errors import DataError
+from autofuse.foundation.workspace import Workspace
+from autofuse.road.dials import Asked, Dials
+from autofuse.road.fold import Method, Precision, prepare, stages, train_fold
+from autofuse.road.groundwork import Ground, lay_ground
+from autofuse.road.results import REPORT_FILE, FoldReport, RunReport
+from autofuse.road.runs import TrainedFold, require_fold
+from autofuse.road.steps import Device, Folder, check, explicit, method_of, open_both
+from autofuse.road.timetable import Clock, Timetable, divide_time
+
+if TYPE_CHECKING:
+    from autofuse.evaluation.types import Scores
+
+PROBLEMS_TOLD = 20
+ALL_FOLDS = 5
+"""How many folds share the time when all are asked for and the splits are not made yet."""
+
+
+def run(
+    dataset: Folder,
+    *,
+    workspace: Folder | None = None,
+    minutes: float | None = None,
+    steps: int | None = None,
+    folds: Sequence[int] | None = (0,),
+    memory_gib: float | None = None,
+    planner: str | None = None,
+    configuration: str | None = None,
+    trainer: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    precision: Precision | None = None,
+    device: Device = "auto",
+    workers: int | None = None,
+) -> RunReport:
+    """The report of a finished road: checked, measured, planned, prepared, trained, predicted, scored.
+
+    Stopped at any moment and called again with the same arguments, it goes on where it was.
+
+    Args:
+        minutes: for everything; what the other steps take is not left for training.
+        steps: length of training one fold instead; the result then does not depend on the clock.
+        folds: to be trained; None for all.
+
+    Raises:
+        DataError: if the data set has something that must be mended first; all of it is listed.
+    """
+    clock = Clock(minutes)
+    method = method_of(configuration, trainer, settings, steps, minutes, seed, precision)
+    opened, place = open_both(dataset, workspace)
+    if not place.fingerprint.exists():
+        _require_good(opened, workers)
+    count = ALL_FOLDS if folds is None else len(folds)
+    asked = Asked(planner, explicit(device), memory_gib, minutes, count if minutes is not None else None)
+
+    def training_minutes(dials: Dials) -> float | None:
+        return clock.planned_minutes(dials.shared_by or 1)
+
+    ground = lay_ground(opened, place, asked, workers=workers, training_minutes=training_minutes)
+    chosen = tuple(range(len(ground.splits.folds))) if folds is None else tuple(folds)
+    for fold in chosen:
+        require_fold(fold, len(ground.splits.folds))
+    return _Road(ground, method, chosen, clock, workers).travel()
+
+
+def _require_good(dataset: Dataset, workers: int | None) -> None:
+    """Nothing, if the data set can be used; warnings are told.
+
+    Raises:
+        DataError: naming every error.
+    """
+    say("Checking the data set.")
+    report = check(dataset.root, workers=workers)
+    for problem in report.warnings[:PROBLEMS_TOLD]:
+        say(f"Warning: {problem.case or problem.file or ''} {problem.cause}".replace("  ", " "))
+    if len(report.warnings) > PROBLEMS_TOLD:
+        say(f"… and {len(report.warnings) - PROBLEMS_TOLD} more warnings; `autofuse check {dataset.root}` lists all.")
+    if report.ok:
+        return
+    if len(report.errors) == 1:
+        raise report.errors[0].as_error()
+    lines = [f"{item.case or item.file or dataset.name}: {item.cause}" for item in report.errors[:PROBLEMS_TOLD]]
+    if len(report.errors) > PROBLEMS_TOLD:
+        lines.append(f"and {len(report.errors) - PROBLEMS_TOLD} more")
+    raise DataError(
+        f"This data set has {len(report.errors)} problems that keep it from being used.",
+        file=dataset.root,
+        found="\n    " + "\n    ".join(lines),
+        remedy=f"autofuse check {dataset.root}",
+    )
+
+
+@dataclass(frozen=True)
+class _Road:
+    """The part of the road after the ground is laid."""
+
+    ground: Ground
+    method: Method
+    folds: tuple[int, ...]
+    clock: Clock
+    workers: int | None
+
+    @property
+    def dataset(self) -> Dataset:
+        return self.ground.dataset
+
+    @property
+    def workspace(self) -> Workspace:
+        return self.ground.workspace
+
+    def travel(self) -> RunReport:
+        started = time.monotonic()
+        parts = stages(self.ground, self.method.configuration)
+        for configuration in parts:
+            prepare(self.ground, configuration, self.workers)
+        table = divide_time(
+            self.workspace.folder, self.ground.plan, parts, self.clock, folds=len(self.folds), cases=self._to_predict()
+        )
+        method = self.method if table is None else replace(self.method, minutes=table.training_minutes)
+        trained = [train_fold(self.ground, method, fold, workers=self.workers) for fold in self.folds]
+        mirror = table is None or table.mirror
+        scores = {fold.fold: self._held_out(fold, mirror) for fold in trained}
+        report = self._report(trained, scores, mirror)
+        report = report.model_copy(update={"minutes": round(self._minutes(started), 2)})
+        report.save(self.workspace.folder / REPORT_FILE)
+        return report
+
+    def _minutes(self, started: float) -> float:
+        return (time.monotonic() - min(started, self.clock.started)) / 60
+
+    def _to_predict(self) -> int:
+        held_out = sum(len(self.ground.splits.folds[fold][1]) for fold in self.folds)
+        return held_out + len(self.dataset.test_cases) * len(self.folds)
+
+    def _held_out(self, fold: TrainedFold, mirror: bool) -> Scores | None:
+        from autofuse.road.judging import judge_held_out
+        from autofuse.road.prediction import predict_held_out
+
+        if not fold.plan.held_out:
+            say(f"Fold {fold.fold} holds nothing out: there is nothing to judge it by.")
+            return None
+        predict_held_out(self.dataset, fold, mirror=mirror, device=self.ground.device, workers=self.workers)
+        return judge_held_out(self.dataset, fold, workers=self.workers)
+
+    def _report(self, trained: list[TrainedFold], scores: dict[int, Scores | None], mirror: bool) -> RunReport:
+        from autofuse.road.judging import join_scores
+
+        first = trained[0]
+        report = RunReport(
+            dataset=self.dataset.name,
+            run=first.run,
+            configuration=first.plan.configuration,
+            trainer=first.plan.trainer,
+            folds=tuple(self._fold_report(fold, scores[fold.fold]) for fold in trained),
+            minutes=0.0,
+        )
+        known = [item for item in scores.values() if item is not None]
+        if known:
+            folder = self.workspace.scores / first.run / "held_out"
+            joined = join_scores(self.dataset, known, folder)
+            report = report.model_copy(
+                update={"held_out_dice": joined.mean_dice, "held_out_scores": self._relative(folder)}
+            )
+        if self.dataset.test_cases:
+            report = self._tests(report, trained, mirror)
+        return report.model_copy(update={"pictures": self._pictures(trained, report)})
+
+    def _fold_report(self, fold: TrainedFold, scores: Scores | None) -> FoldReport:
+        assert fold.finished is not None
+        return FoldReport(
+            fold=fold.fold,
+            folder=self._relative(fold.folder),
+            steps=fold.finished.steps,
+            minutes=round(fold.finished.seconds / 60, 2),
+            held_out_cases=len(fold.plan.held_out),
+            held_out_dice=None if scores is None else scores.mean_dice,
+        )
+
+    def _tests(self, report: RunReport, trained: list[TrainedFold], mirror: bool) -> RunReport:
+        from autofuse.evaluation.folder import evaluate_folder
+        from autofuse.road.judging import references_of
+        from autofuse.road.prediction import predict_with
+
+        masks = predict_with(
+            self.dataset, self.workspace, trained, mirror=mirror, device=self.ground.device, workers=self.workers
+        )
+        changes: dict[str, Any] = {
+            "predictions": self._relative(Path(masks.folder)),
+            "predicted_cases": len(masks.cases),
+            "failed": masks.failed,
+        }
+        references = references_of(self.dataset, self.dataset.test_cases)
+        references = {name: path for name, path in references.items() if name in masks.cases}
+        if references:
+            folder = self.workspace.scores / report.run / "test"
+            scores = evaluate_folder(
+                Path(masks.folder), references, self.dataset.labels, folder, workers=self.workers
+            )
+            changes |= {"test_dice": scores.mean_dice, "test_scores": self._relative(folder)}
+        return report.model_copy(update=changes)
+
+    def _pictures(self, trained: list[TrainedFold], report: RunReport) -> tuple[str, ...]:
+        from autofuse.road.pictures import draw_pictures
+
+        return tuple(self._relative(path) for path in draw_pictures(self.dataset, self.workspace, trained, report))
+
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self.workspace.folder).as_posix()
+
+
