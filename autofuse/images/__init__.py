@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         read_image,
         read_label_image,
     )
+    from autofuse.images.write import write_image, write_labels
 
 _HOMES = {
     "Geometry": "geometry",
@@ -24,9 +25,21 @@ _HOMES = {
     "read_header": "io",
     "read_image": "io",
     "read_label_image": "io",
+    "write_image": "write",
+    "write_labels": "write",
 }
 
-__all__ = ["SUPPORTED_ENDINGS", "Geometry", "Header", "Image", "read_header", "read_image", "read_label_image"]
+__all__ = [
+    "SUPPORTED_ENDINGS",
+    "Geometry",
+    "Header",
+    "Image",
+    "read_header",
+    "read_image",
+    "read_label_image",
+    "write_image",
+    "write_labels",
+]
 
 
 def __getattr__(name: str) -> Any:

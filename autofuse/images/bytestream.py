@@ -17,15 +17,15 @@ from typing import BinaryIO
 from autofuse.foundation.errors import DataError
 
 GZIP_MAGIC = b"\x1f\x8b"
-GZIP, ZLIB = 31, 15
-"""Values of zlib's ``wbits`` for the two containers of a deflate stream."""
+GZIP, AUTOMATIC = 31, 47
+"""Values of zlib's ``wbits``: a gzip member; a gzip member or a zlib stream, whichever it begins like."""
 LARGEST_RATIO = 1032
 """Deflate cannot expand a byte further than this (zlib.net/zlib_tech.html)."""
 BOMB_RATIO, BOMB_BYTES = 1000, 1 << 30
 """More than 1 GiB, all of it practically one value: no image, whatever its header says."""
 EMPTY_MEMBERS = 16
 """Gzip members without content that are believed; BGZF ends with one."""
-_READ_BYTES = 1 << 18
+_READ_BYTES = 1 << 16
 _PIECE_BYTES = 1 << 19
 
 
@@ -139,7 +139,7 @@ class InflatedBytes:
         if not self._pending:
             return False
         self._empty_members += self._member_bytes == 0
-        if self._container != GZIP or self._pending[:2] != GZIP_MAGIC or self._empty_members > EMPTY_MEMBERS:
+        if self._pending[:2] != GZIP_MAGIC or self._empty_members > EMPTY_MEMBERS:
             raise trailing(self._path)
         self._engine = zlib.decompressobj(self._container)
         self._member_bytes = 0

@@ -20,6 +20,10 @@ IDENTITY: Matrix = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
 """Direction of an image whose array axes z, y, x run along the world's z, y, x."""
 
 
+ROUNDING = 1e-6
+"""Relative change of a position that writing and reading an image may bring (NIfTI stores float32)."""
+
+
 @dataclass(frozen=True)
 class Geometry:
     """The grid of an image: world = origin_mm + direction @ (spacing_mm * index), index in array order.
@@ -42,6 +46,11 @@ class Geometry:
         matrix[:3, :3] = np.asarray(self.direction) * np.asarray(self.spacing_mm)
         matrix[:3, 3] = self.origin_mm
         return matrix
+
+    def rounding_mm(self) -> float:
+        """A millionth of the largest coordinate on the grid: what a file format may change by rounding."""
+        extent = float(np.dot(self.shape, self.spacing_mm))
+        return ROUNDING * (extent + float(np.abs(self.origin_mm).max()))
 
     def same_grid(self, other: Geometry, tolerance_mm: float = 1e-2) -> bool:
         """Whether every corner of both grids coincides within ``tolerance_mm`` and the shapes are equal."""

@@ -74,7 +74,7 @@ def ending_of(path: Path) -> str:
     )
 
 
-def read_header(path: str | Path, *, max_voxels: int = MAX_VOXELS) -> Header:
+def read_header(path: str | Path, *, max_voxels: int = MAX_VOXELS, limit_s: float = READ_TIME_LIMIT_S) -> Header:
     """Geometry, components and type of the image in ``path``; no voxel is read.
 
     Raises:
@@ -82,30 +82,59 @@ def read_header(path: str | Path, *, max_voxels: int = MAX_VOXELS) -> Header:
     """
     path = Path(path)
     ending = ending_of(path)
-    with open_nifti(path, max_voxels=max_voxels) as opened:
-        shape = opened.header.shape
-        components = shape[0] if len(shape) == 4 else 1
-        return Header(opened.geometry, components, opened.header.dtype(), ending, opened.warnings)
+    if ending in NIFTI_ENDINGS:
+        with open_nifti(path, max_voxels=max_voxels) as opened:
+            shape, dtype = opened.header.shape, opened.header.dtype()
+            geometry, warnings = opened.geometry, opened.warnings
+    else:
+        from autofuse.images.foreign_read import foreign_header
+
+        header = foreign_header(path, ending, max_voxels=max_voxels, limit_s=limit_s)
+        shape, dtype, geometry, warnings = header.shape, header.dtype(), header.geometry, ()
+    return Header(geometry, shape[0] if len(shape) == 4 else 1, dtype, ending, warnings)
 
 
-def read_image(path: str | Path, *, max_voxels: int = MAX_VOXELS, allow_nonfinite: bool = False) -> Image:
-    """The image in ``path``: (z, y, x) or (component, z, y, x), LPS, checked as documentation of this room says.
+def read_image(
+    path: str | Path,
+    *,
+    max_voxels: int = MAX_VOXELS,
+    allow_nonfinite: bool = False,
+    limit_s: float = READ_TIME_LIMIT_S,
+) -> Image:
+    """The image in ``path``: (z, y, x) or (component, z, y, x), LPS.
+
+    Integers keep their type; scaled and floating voxels become float32. Nothing is read that is damaged or cut off,
+    whose checksum is wrong, or whose axes are sheared; what was odd but safe stands in ``warnings``.
+
+    Args:
+        max_voxels: larger images are refused before they are read.
+        allow_nonfinite: keep NaN and infinite voxels, and warn.
+        limit_s: time after which reading a format other than NIfTI is given up.
 
     Raises:
         DataError: if the file is damaged, hostile, of a kind that is not read, or has NaN or infinite voxels.
         ResourceError: if the memory does not suffice.
     """
-    path = Path(path)
-    ending_of(path)
-    return read_nifti(path, max_voxels=max_voxels, allow_nonfinite=allow_nonfinite)
+    return _read(Path(path), max_voxels, limit_s, allow_nonfinite=allow_nonfinite, exact=False)
 
 
-def read_label_image(path: str | Path, *, max_voxels: int = MAX_VOXELS) -> Image:
+def read_label_image(path: str | Path, *, max_voxels: int = MAX_VOXELS, limit_s: float = READ_TIME_LIMIT_S) -> Image:
     """The label map in ``path``: whole numbers, (z, y, x), in the smallest signed integer type that holds them.
 
     Raises:
         DataError: as ``read_image``, or if values are not whole numbers within 1e-3, or a voxel has several.
+        ResourceError: if the memory does not suffice.
     """
     path = Path(path)
-    ending_of(path)
-    return to_labels(read_nifti(path, max_voxels=max_voxels, exact=True), path)
+    return to_labels(_read(path, max_voxels, limit_s, allow_nonfinite=False, exact=True), path)
+
+
+def _read(path: Path, max_voxels: int, limit_s: float, *, allow_nonfinite: bool, exact: bool) -> Image:
+    ending = ending_of(path)
+    if ending in NIFTI_ENDINGS:
+        return read_nifti(path, max_voxels=max_voxels, allow_nonfinite=allow_nonfinite, exact=exact)
+    from autofuse.images.foreign_read import read_foreign
+
+    return read_foreign(
+        path, ending, max_voxels=max_voxels, limit_s=limit_s, allow_nonfinite=allow_nonfinite, exact=exact
+    )

@@ -267,3 +267,31 @@ def _offset(value: float, version: int, path: Path, warnings: list[str]) -> int:
             remedy="Copy the file from its source again, or convert it anew.",
         )
     return int(value)
+
+
+def pack_header(header: NiftiHeader) -> bytes:
+    """The bytes of ``header`` and of an empty extension flag: what stands before the first voxel."""
+    fields = _NIFTI1 if header.version == 1 else _NIFTI2
+    size = NIFTI1_BYTES if header.version == 1 else NIFTI2_BYTES
+    content = bytearray(size + 4)
+    sizes = tuple(reversed(header.shape))
+    values: dict[str, tuple[Any, ...]] = {
+        "dim": (len(sizes), *sizes, *(1,) * (7 - len(sizes))),
+        "datatype": (next(code for code, name in DATATYPES.items() if name == header.stored[1:]),),
+        "bitpix": (np.dtype(header.stored).itemsize * 8,),
+        "pixdim": header.pixdim,
+        "vox_offset": (header.offset,),
+        "scl_slope": (header.slope,),
+        "scl_inter": (header.intercept,),
+        "xyzt_units": (header.units,),
+        "qform_code": (header.qform_code,),
+        "sform_code": (header.sform_code,),
+        "quatern": header.quatern,
+        "qoffset": header.qoffset,
+        "srow": header.srow,
+        "magic": (_MAGIC[header.version],),
+    }
+    struct.pack_into(header.order + "i", content, 0, size)
+    for name, (form, offset) in fields.items():
+        struct.pack_into(header.order + form, content, offset, *values[name])
+    return bytes(content)
