@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from autofuse.dataset.types import Labels
 from autofuse.evaluation.metrics import TOLERANCE_MM, score_case
@@ -18,9 +21,6 @@ from autofuse.foundation.workers import run_units
 
 SCORES_FILE = "scores.json"
 TABLE_FILE = "scores.csv"
-
-# Why a tenth of a millimetre: origins are written as 32-bit floats by many tools.
-GRID_TOLERANCE_MM = 0.1
 
 
 class Pair(NamedTuple):
@@ -88,7 +88,7 @@ def require_complete(scores: Scores) -> None:
 
 def pair_up(predictions: Path, references: Mapping[str, Path]) -> tuple[list[Pair], list[Failure]]:
     """Masks with their references, and the cases that have no mask."""
-    from autofuse.images.read import SUPPORTED_ENDINGS
+    from autofuse.images import SUPPORTED_ENDINGS
 
     pairs, failed = [], []
     for case, reference in sorted(references.items()):
@@ -108,25 +108,36 @@ def score_pair(
     Raises:
         DataError: if either cannot be read, holds undeclared values, or the grids differ.
     """
-    from autofuse.dataset.codec import encode_labels
-    from autofuse.images.read import read_label_image
+    from autofuse.dataset.grids import TOLERATED_GAP, describe, differences, grid_gap
+    from autofuse.images import read_label_image
 
     prediction, reference = read_label_image(pair.prediction), read_label_image(pair.reference)
-    if not prediction.geometry.same_grid(reference.geometry, GRID_TOLERANCE_MM):
+    here, there = prediction.geometry, reference.geometry
+    if here.shape != there.shape or grid_gap(here, there) > TOLERATED_GAP:
         raise DataError(
-            "The mask and its reference lie on different grids.",
+            f"The mask and its reference lie on different grids: {differences(here, there)} differ.",
             case=pair.case,
             file=pair.prediction,
-            found=f"{prediction.geometry} in {pair.prediction}",
-            expected=f"{reference.geometry} as in {pair.reference}",
+            found=f"{describe(here)} in {pair.prediction}",
+            expected=f"{describe(there)} as in {pair.reference}",
             remedy="Predict again with the images that belong to this reference.",
         )
     return score_case(
         pair.case,
-        encode_labels(reference.voxels, labels),
-        encode_labels(prediction.voxels, labels),
+        _indices(pair.case, pair.reference, reference.voxels, labels),
+        _indices(pair.case, pair.prediction, prediction.voxels, labels),
         labels,
-        reference.geometry.spacing_mm,
+        there.spacing_mm,
         tolerance_mm=tolerance_mm,
         surfaces=surfaces,
     )
+
+
+def _indices(case: str, file: Path, voxels: NDArray[Any], labels: Labels) -> NDArray[np.int16]:
+    from autofuse.dataset.label_codes import encode_labels
+
+    try:
+        return encode_labels(voxels, labels)
+    except DataError as error:
+        error.case, error.file = error.case or case, error.file or str(file)
+        raise

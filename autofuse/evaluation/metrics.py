@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from autofuse.dataset.types import IGNORE, Labels
+from autofuse.dataset.label_codes import region_membership
+from autofuse.dataset.types import Labels
 from autofuse.evaluation.surface import surface_distances
 from autofuse.evaluation.types import CaseScore, ClassScore, Status
 from autofuse.foundation.errors import DataError
+from autofuse.inference.overlap import IndexMap, counts, dice, joint_histogram
 
 TOLERANCE_MM = 1.0
 """Default tolerance of NSD."""
@@ -21,17 +23,7 @@ TOLERANCE_MM = 1.0
 SPARSE_NOTE = "the reference is sparse: surfaces are not known"
 ONE_SIDED_NOTE = "only one of the two has this class: there is no distance"
 
-_COUNT_BLOCK = 1 << 22
-"""Voxels that are counted at a time, to bound the memory of the joint histogram."""
-
-IndexMap = NDArray[np.integer]
 Box = tuple[slice, ...]
-
-
-def class_membership(labels: Labels) -> NDArray[np.bool_]:
-    """(classes, indices) bool: whether a voxel of class index i = position in (0, *raw_values) belongs to a class."""
-    values = (0, *labels.raw_values)
-    return np.array([[value in item.raw_values for value in values] for item in labels.classes])
 
 
 def score_case(
@@ -62,7 +54,7 @@ def score_case(
             found=f"prediction {prediction.shape}",
             expected=f"reference {reference.shape}",
         )
-    members = class_membership(labels)
+    members = region_membership(labels)
     _require_indices(case, prediction, members.shape[1])
     joint, labelled = joint_histogram(reference, prediction, members.shape[1])
     sparse = labelled < reference.size
@@ -84,24 +76,6 @@ def tolerance_of(tolerance_mm: float | Mapping[str, float], name: str) -> float:
     return float(tolerance_mm.get(name, TOLERANCE_MM)) if isinstance(tolerance_mm, Mapping) else float(tolerance_mm)
 
 
-def joint_histogram(reference: IndexMap, prediction: IndexMap, indices: int) -> tuple[NDArray[np.int64], int]:
-    """(indices, indices) voxels by reference and predicted index without ignored ones, and how many those are."""
-    flat_r, flat_p = np.ravel(reference), np.ravel(prediction)
-    joint = np.zeros(indices * indices, dtype=np.int64)
-    for start in range(0, flat_r.size, _COUNT_BLOCK):
-        truth, guess = flat_r[start : start + _COUNT_BLOCK], flat_p[start : start + _COUNT_BLOCK]
-        known = truth != IGNORE
-        if not known.all():
-            truth, guess = truth[known], guess[known]
-        joint += np.bincount(truth.astype(np.int32) * indices + guess, minlength=indices * indices)
-    return joint.reshape(indices, indices), int(joint.sum())
-
-
-def dice_per_class(joint: NDArray[np.int64], members: NDArray[np.bool_]) -> tuple[float | None, ...]:
-    """Dice of every class from a joint histogram; None where neither map has the class."""
-    return tuple(_dice(*_counts(joint, member)) for member in members)
-
-
 def _require_indices(case: str, prediction: IndexMap, indices: int) -> None:
     lowest, highest = (int(prediction.min()), int(prediction.max())) if prediction.size else (0, 0)
     if lowest < 0 or highest >= indices:
@@ -113,17 +87,8 @@ def _require_indices(case: str, prediction: IndexMap, indices: int) -> None:
         )
 
 
-def _counts(joint: NDArray[np.int64], member: NDArray[np.bool_]) -> tuple[int, int, int]:
-    tp = int(joint[np.ix_(member, member)].sum())
-    return tp, int(joint[:, member].sum()) - tp, int(joint[member].sum()) - tp
-
-
-def _dice(tp: int, fp: int, fn: int) -> float | None:
-    return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else None
-
-
 def _counted(name: str, joint: NDArray[np.int64], member: NDArray[np.bool_], voxel_mm3: float) -> ClassScore:
-    tp, fp, fn = _counts(joint, member)
+    tp, fp, fn = counts(joint, member)
     truth, guess = tp + fn, tp + fp
     status: Status = "scored" if truth and guess else "missed" if truth else "false_positive" if guess else "absent"
     one_sided = status in ("missed", "false_positive")
@@ -133,7 +98,7 @@ def _counted(name: str, joint: NDArray[np.int64], member: NDArray[np.bool_], vox
         tp=tp,
         fp=fp,
         fn=fn,
-        dice=_dice(tp, fp, fn),
+        dice=dice(tp, fp, fn),
         nsd=None,
         hd95_mm=None,
         hd95_max_mm=None,

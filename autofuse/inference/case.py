@@ -1,0 +1,149 @@
+"""One case from its images to labels on its native grid, by one model or the mean of several.
+
+Members that see the case on the same grid (folds of one run) are averaged there; means of different grids (other
+spacings, 2D and 3D) are averaged on the native one. Both are sums of probabilities, and interpolation is linear, so the
+order makes no difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from autofuse.foundation.errors import ModelError, UsageError
+from autofuse.inference.export import paint
+from autofuse.inference.members import Advance, Members, Weighted
+from autofuse.inference.memory import Extras
+from autofuse.inference.prediction import LoadedCase, Prediction, PredictOptions, Probabilities, grid_key
+from autofuse.inference.prior import prior_channels
+from autofuse.preprocessing.prepare import PreparedCase, prepare_case
+from autofuse.training.model import Model
+
+if TYPE_CHECKING:
+    from autofuse.dataset.raw import RawCase
+
+Priors = Mapping[str, NDArray[np.integer]]
+"""By name of a cascade's earlier configuration, its class indices (z, y, x) on the native grid."""
+
+
+def predict_case(
+    models: Sequence[Model],
+    raw: RawCase,
+    options: PredictOptions | None = None,
+    *,
+    priors: Priors | None = None,
+    weights: Sequence[float] | None = None,
+    advance: Advance | None = None,
+) -> Prediction:
+    """Labels of one case.
+
+    Args:
+        models: members of the ensemble; one is an ensemble of one.
+        priors: for cascades, by name of the earlier configuration, its class indices (z, y, x) on the native grid.
+        weights: of the members; equal without.
+        advance: told the share of the work that was just done.
+
+    Raises:
+        UsageError: no models, or models of different label sets.
+        DataError: the case does not fit the plan.
+        ModelError: the network gives no finite values, or a cascade's earlier masks are missing.
+        ResourceError: it does not fit into memory; with the numbers.
+    """
+    require_fitting(models)
+    return predict_loaded(models, load_for(models, raw, priors), options, weights=weights, advance=advance)
+
+
+def load_for(models: Sequence[Model], raw: RawCase, priors: Priors | None = None) -> LoadedCase:
+    """The case prepared on every grid that a member sees; computed on the CPU, whose result is the reference."""
+    prepared: dict[str, PreparedCase] = {}
+    earlier: dict[str, Tensor] = {}
+    for model in models:
+        task, key = model.task, grid_key(model.task)
+        if key not in prepared:
+            prepared[key] = prepare_case(replace(raw, label=None), task.plan, task.configuration)
+        previous = task.configuration.previous
+        if previous is not None and task.configuration.name not in earlier:
+            masks = _earlier_masks(raw.case.id, previous, priors)
+            earlier[task.configuration.name] = prior_channels(
+                masks, task.plan, task.configuration, prepared[key].placement
+            )
+    return LoadedCase(raw.case.id, raw.geometry, prepared, earlier)
+
+
+def predict_loaded(
+    models: Sequence[Model],
+    case: LoadedCase,
+    options: PredictOptions | None = None,
+    *,
+    weights: Sequence[float] | None = None,
+    ahead: bool = False,
+    advance: Advance | None = None,
+) -> Prediction:
+    """As ``predict_case``, for a case that was prepared; ``ahead`` plans for another one being read meanwhile."""
+    options = options or PredictOptions()
+    shares = _shares(models, weights)
+    groups: dict[str, list[Weighted]] = {}
+    for model, share in zip(models, shares, strict=True):
+        groups.setdefault(grid_key(model.task), []).append((model, share))
+    *others, last = groups.values()
+    spools = (len(models) > len(groups)) + (bool(others) or options.probabilities)
+    work = Members(case, options, len(models), Extras(spools, ahead), advance)
+    for model in models:
+        work.memory(model.task)
+    placement = case.prepared[grid_key(last[0][0].task)].placement
+    labels = models[0].task.labels
+    indices = np.zeros(case.geometry.shape, dtype=np.int16)
+    native = work.spool(models[0].task.outputs, placement.cropped_shape) if others or options.probabilities else None
+    for group in others:
+        for chunk in work.chunks(group, keep_all=True):
+            assert native is not None and chunk.values is not None
+            native.add(chunk.start, chunk.values)
+    for chunk in work.chunks(last, keep_all=native is not None):
+        if native is not None and chunk.values is not None:
+            native.add(chunk.start, chunk.values)
+            if others:
+                chunk = replace(chunk, values=native.read(chunk.start, chunk.stop))
+        paint(chunk, labels, placement.forward(indices), options.thresholds)
+    probabilities = Probabilities(native, placement, labels) if native is not None and options.probabilities else None
+    return Prediction(case.id, indices, case.geometry, labels, probabilities, work.memory(last[0][0].task))
+
+
+def require_fitting(models: Sequence[Model]) -> None:
+    """Nothing, if the models can predict together.
+
+    Raises:
+        UsageError: if there are none, or they differ in labels or modalities.
+    """
+    if not models:
+        raise UsageError("There is no model to predict with.", remedy="Train one first: autofuse train.")
+    first = models[0].task
+    for model in models[1:]:
+        same = model.task.labels == first.labels and model.task.plan.modalities == first.plan.modalities
+        if not same:
+            raise UsageError(
+                "Models of different labels or modalities cannot predict together.",
+                found=f"{model.run.trainer}, fold {model.run.fold}, beside {models[0].run.trainer}",
+            )
+
+
+def _shares(models: Sequence[Model], weights: Sequence[float] | None) -> list[float]:
+    chosen = [1.0] * len(models) if weights is None else list(weights)
+    if len(chosen) != len(models) or min(chosen, default=0) < 0 or sum(chosen) <= 0:
+        raise UsageError("Each member needs one weight, none negative, not all 0.", found=str(chosen))
+    return [weight / sum(chosen) for weight in chosen]
+
+
+def _earlier_masks(case: str, previous: str, priors: Priors | None) -> NDArray[np.integer]:
+    if priors is None or previous not in priors:
+        raise ModelError(
+            "This model is the second stage of a cascade and needs the masks of the first.",
+            case=case,
+            expected=f"masks of the configuration {previous!r}",
+            remedy=f"Predict with {previous!r} first.",
+        )
+    return priors[previous]

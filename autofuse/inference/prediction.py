@@ -1,0 +1,109 @@
+"""What goes into the prediction of one case, and what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from autofuse.dataset.types import Labels
+from autofuse.foundation.machine import Precision
+from autofuse.images.geometry import Geometry
+from autofuse.inference.memory import MemoryPlan
+from autofuse.inference.spool import Spool
+from autofuse.inference.tiles import STEP
+from autofuse.plan.task import Task
+from autofuse.preprocessing.placement import Placement
+from autofuse.preprocessing.prepare import PreparedCase
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """How to predict.
+
+    Attributes:
+        step: distance of tiles as a share of the patch.
+        mirror: average over mirrored copies along the axes that the plan names.
+        device: "cpu", "cuda", "cuda:1".
+        precision: of the network; None for what it was trained with, where the device is of the same kind.
+        memory_gib: the most that the process (or the device) may hold; None for a share of what is free.
+        probabilities: keep them on the native grid.
+        thresholds: per region, the probability above which a voxel belongs to it.
+        scratch: folder for sums that do not fit into memory; None for the system's temporary folder.
+    """
+
+    step: float = STEP
+    mirror: bool = True
+    device: str = "cpu"
+    precision: Precision | None = None
+    memory_gib: float | None = None
+    probabilities: bool = False
+    thresholds: tuple[float, ...] | None = None
+    scratch: Path | None = None
+
+
+@dataclass(frozen=True)
+class LoadedCase:
+    """A case ready for its members; the raw voxels are gone.
+
+    Attributes:
+        geometry: of the native grid.
+        prepared: by grid key, as ``grid_key`` gives it.
+        priors: by configuration name, the masks of the earlier stage on the prepared grid (K, z, y, x) bool.
+    """
+
+    id: str
+    geometry: Geometry
+    prepared: Mapping[str, PreparedCase]
+    priors: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Probabilities:
+    """Probabilities on the native grid; in memory, or in a file that vanishes with this value."""
+
+    spool: Spool
+    placement: Placement
+    labels: Labels
+
+    def output(self, channel: int) -> NDArray[np.float16]:
+        """(z, y, x) native; outside the crop background is 1 and everything else 0."""
+        background = channel == 0 and not self.labels.has_regions
+        return self.placement.inverse(self.spool.output(channel), fill=1.0 if background else 0.0)
+
+    def whole(self) -> NDArray[np.float16]:
+        """(C, z, y, x) native: all outputs at once, in memory."""
+        return np.stack([self.output(channel) for channel in range(self.spool.outputs)])
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was predicted for one case.
+
+    Attributes:
+        indices: (z, y, x) int16 class indices (position in (0, *raw_values)) on the native grid.
+        probabilities: only if asked for.
+        memory: what was planned.
+    """
+
+    case: str
+    indices: NDArray[np.int16]
+    geometry: Geometry
+    labels: Labels
+    probabilities: Probabilities | None
+    memory: MemoryPlan
+
+    def raw_labels(self) -> NDArray[np.integer]:
+        """(z, y, x) label values as files hold them."""
+        from autofuse.dataset.label_codes import decode_labels
+
+        return decode_labels(self.indices, self.labels)
+
+
+def grid_key(task: Task) -> str:
+    """Names the grid on which a configuration sees a case: equal keys, equal prepared case."""
+    return f"{task.plan.preparation_digest(task.configuration)}-{task.configuration.dimensions}d"

@@ -1,0 +1,171 @@
+"""Dice of a network in training on held-out cases, on the prepared grid and without mirroring."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from autofuse.dataset.label_codes import region_indices, region_membership
+from autofuse.dataset.types import Labels
+from autofuse.foundation.errors import DataError
+from autofuse.foundation.machine import Precision, default_precision
+from autofuse.inference.memory import accumulator_rows, tile_batch_size
+from autofuse.inference.overlap import counts, dice, joint_histogram
+from autofuse.inference.tiles import STEP, tiling
+from autofuse.inference.window import View, WindowPlan, single_tiles, sliding_window
+from autofuse.plan.task import Task
+from autofuse.preprocessing.store import Store, StoredCase
+from autofuse.sampling.batch import Batch
+from autofuse.training.state import ValidationResult
+from autofuse.training.trainer import Trainer
+
+MAX_CASES = 16
+"""Held-out cases that a validation looks at: evenly spread over the sorted ids, the same ones every time."""
+
+CACHE_BYTES = 256 << 20
+"""Cases that take less than this together stay in memory between validations."""
+
+Looked = tuple[View, NDArray[np.int16]]
+
+
+@dataclass(frozen=True)
+class Validator:
+    """Call it with networks in evaluation mode and their trainer; it gives their mean Dice.
+
+    Ignored voxels count for nothing. A class's Dice is the mean over the cases that have it, in the reference or the
+    prediction; the mean Dice is that of the classes (0 if no class occurs).
+
+    Attributes:
+        ids: the cases looked at.
+        precision: of the forward pass; None for the plan's, where the device is of the same kind.
+        prior_run: whose masks are the extra input of a cascade's second stage.
+    """
+
+    store: Store
+    ids: tuple[str, ...]
+    task: Task
+    precision: Precision | None = None
+    prior_run: str | None = None
+    _cache: dict[str, Looked] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def patches(self) -> int:
+        """Tiles that one validation takes."""
+        return sum(self._tiles(case) for case in self._cases())
+
+    def __call__(self, nets: nn.ModuleDict, trainer: Trainer) -> ValidationResult:
+        """Mean Dice over classes, and per class or region (None where no case has it)."""
+        device = next(nets.parameters()).device
+        members = region_membership(self.task.labels)
+        rows = []
+        for predicted, truth in self._predictions(nets, trainer, device):
+            joint, _ = joint_histogram(truth, predicted, members.shape[1])
+            rows.append([dice(*counts(joint, member)) for member in members])
+        per_class: dict[str, float | None] = {}
+        for index, item in enumerate(self.task.labels.classes):
+            defined = [value for row in rows if (value := row[index]) is not None]
+            per_class[item.name] = float(np.mean(defined)) if defined else None
+        means = [value for value in per_class.values() if value is not None]
+        return ValidationResult(float(np.mean(means)) if means else 0.0, per_class)
+
+    def _predictions(
+        self, nets: nn.ModuleDict, trainer: Trainer, device: torch.device
+    ) -> Iterator[tuple[NDArray[np.int16], NDArray[np.int16]]]:
+        """Predicted and true class indices of every case; cases of a single tile go through side by side."""
+
+        def segment(batch: Batch) -> Tensor:
+            return trainer.segment(nets, batch)
+
+        several = [case for case in self._cases() if self._tiles(case) > 1]
+        single = [case for case in self._cases() if self._tiles(case) == 1]
+        for case in several:
+            view, truth = self._look(case)
+            plan = self._plan(case.shape, device)
+            parts = [winners(rows.values, self.task.labels) for rows in sliding_window(segment, view, plan)]
+            yield np.concatenate(parts), truth
+        size = tile_batch_size(self.task.configuration)
+        for start in range(0, len(single), size):
+            looked = [self._look(case) for case in single[start : start + size]]
+            plan = self._plan(single[start].shape, device)
+            logits = single_tiles(segment, [view for view, _ in looked], plan)
+            for values, (_, truth) in zip(logits, looked, strict=True):
+                yield winners(values, self.task.labels), truth
+
+    def _cases(self) -> list[StoredCase]:
+        return [self.store.open(case_id) for case_id in self.ids]
+
+    def _tiles(self, case: StoredCase) -> int:
+        return tiling(case.shape, _patch_3d(self.task)).count
+
+    def _look(self, case: StoredCase) -> Looked:
+        if case.id in self._cache:
+            return self._cache[case.id]
+        images, label = case.read()
+        if label is None:
+            raise DataError("A case without a label cannot validate.", case=case.id)
+        prior = None
+        if self.prior_run is not None:
+            earlier = torch.from_numpy(case.read_prior(self.prior_run)).long().clamp_(min=0)
+            prior = torch.from_numpy(region_membership(self.task.labels))[:, earlier]
+        view = View(torch.from_numpy(images), torch.from_numpy(case.present), prior, case.id, case.spacing_mm)
+        if self._fits_cache:
+            self._cache[case.id] = view, label
+        return view, label
+
+    @cached_property
+    def _fits_cache(self) -> bool:
+        channels = 4 * (self.task.modalities + self.task.prior_channels) + 2
+        return sum(channels * math.prod(case.shape) for case in self._cases()) <= CACHE_BYTES
+
+    def _plan(self, shape: Sequence[int], device: torch.device) -> WindowPlan:
+        configuration, budget = self.task.configuration, self.task.plan.budget
+        batch = tile_batch_size(configuration)
+        planned = budget.precision if budget.device == device.type else default_precision(device.type)
+        return WindowPlan(
+            patch=configuration.patch,
+            outputs=self.task.outputs,
+            batch=batch,
+            rows=accumulator_rows(shape, configuration, batch, STEP),
+            device=device,
+            precision=self.precision or planned,
+        )
+
+
+def make_validator(
+    store: Store,
+    ids: Sequence[str],
+    task: Task,
+    *,
+    max_cases: int | None = MAX_CASES,
+    precision: Precision | None = None,
+    prior_run: str | None = None,
+) -> Validator:
+    """A validator on at most ``max_cases`` of the held-out cases ``ids``, evenly spread over the sorted ids."""
+    ordered = sorted(ids)
+    count = len(ordered) if max_cases is None else min(max_cases, len(ordered))
+    chosen = tuple(ordered[i * len(ordered) // count] for i in range(count))
+    return Validator(store, chosen, task, precision, prior_run)
+
+
+def winners(logits: Tensor, labels: Labels) -> NDArray[np.int16]:
+    """(...) class indices of logits (C, ...), as masks are painted; regions where the logit is positive."""
+    if labels.has_regions:
+        painted = torch.zeros(logits.shape[1:], dtype=torch.int16, device=logits.device)
+        for values, index in zip(logits, region_indices(labels), strict=True):
+            painted.masked_fill_(values > 0, index)
+    else:
+        painted = logits.max(dim=0).indices.to(torch.int16)
+    result: NDArray[np.int16] = painted.cpu().numpy()
+    return result
+
+
+def _patch_3d(task: Task) -> tuple[int, ...]:
+    patch = task.configuration.patch
+    return patch if len(patch) == 3 else (1, *patch)
