@@ -16,6 +16,7 @@ from autofuse.foundation.files import sweep_temps
 from autofuse.foundation.locks import lock
 from autofuse.foundation.machine import cpu_threads, tune_allocator
 from autofuse.plan.task import Task
+from autofuse.preprocessing.store import Store
 from autofuse.training.checkpoint import (
     NET,
     About,
@@ -37,7 +38,7 @@ from autofuse.training.trainer import Trainer
 def fit(
     task: Task,
     trainer: Trainer,
-    store: Any,
+    store: Store | None,
     run_plan: RunPlan,
     folder: Path,
     *,
@@ -52,7 +53,7 @@ def fit(
     run.json, plan.json, last.safetensors, best.safetensors, log.jsonl, progress.png and finished.json.
 
     Args:
-        store: of the configuration's prepared cases (a ``preprocessing.Store``).
+        store: of the configuration's prepared cases; None only where ``loader_factory`` is given.
         validate: called with the networks (in evaluation mode, no gradients) and the trainer. It may have an attribute
             ``patches``, the forward passes that it takes, which lets a timed run foresee its length.
         loader_factory: batches from somewhere else than the store, for tests.
@@ -72,10 +73,13 @@ def fit(
         if result is not None:
             return result
         tune_allocator()
-        make_loader = loader_factory or store_loader(task, trainer, store, run, device)
+        if loader_factory is None:
+            if store is None:
+                raise TypeError("batches come from a store or from a loader_factory; neither was given")
+            loader_factory = store_loader(task, trainer, store, run, device)
         with numerics(run, device), caught_signals() as stopping:
             session = Session(task, trainer, run, folder, device, validate, stopping, started)
-            result = session.train(make_loader)
+            result = session.train(loader_factory)
     return result
 
 

@@ -38,6 +38,7 @@ class RunPlan(StoredValue):
         threads: of torch on the CPU; another number gives other rounding.
         labelled, unlabelled: case ids that train; held_out: that validate.
         subjects: case id -> subject, where a subject has several cases; halves of a fold never separate them.
+        prior_run: whose masks are the extra input of a cascade's second stage.
         compiled: whether networks go through torch.compile (CUDA only).
         autofuse_version, torch_version: that started the run.
     """
@@ -61,6 +62,7 @@ class RunPlan(StoredValue):
     unlabelled: tuple[str, ...] = ()
     held_out: tuple[str, ...] = ()
     subjects: dict[str, str] = Field(default_factory=dict)
+    prior_run: str | None = None
     compiled: bool = False
     autofuse_version: str
     torch_version: str
@@ -70,6 +72,11 @@ class RunPlan(StoredValue):
         if (self.steps is None) == (self.minutes is None):
             raise ValueError("a run has a length in steps or in minutes, exactly one of them")
         return self
+
+    @property
+    def prior_key(self) -> str | None:
+        """Under which name the store keeps the earlier stage's masks for this fold; None without an earlier stage."""
+        return None if self.prior_run is None else f"{self.prior_run}-fold_{self.fold}"
 
     def same_training(self, other: RunPlan) -> bool:
         """Whether both ask for the same training; the machine (threads, device, precision, versions) may differ."""
@@ -91,6 +98,7 @@ def run_name(run: RunPlan) -> str:
         "seed": run.seed,
         "steps": run.steps,
         "minutes": run.minutes,
+        "prior_run": run.prior_run,
     }
     return f"{run.configuration}-{run.trainer}-{short_hash(identity)}"
 
@@ -112,6 +120,7 @@ def plan_run(
     precision: Literal["fp32", "bf16", "fp16"] | None = None,
     device: str = "cpu",
     validation_patches: int = 0,
+    prior_run: str | None = None,
     compiled: bool = False,
 ) -> RunPlan:
     """The run of ``trainer`` (registered as ``name``) on one fold; without a length, the plan's number of steps.
@@ -161,6 +170,7 @@ def plan_run(
         unlabelled=tuple(sorted(unlabelled)),
         held_out=tuple(sorted(held_out)),
         subjects=dict(subjects or {}),
+        prior_run=prior_run,
         compiled=compiled,
         autofuse_version=__version__,
         torch_version=str(torch.__version__),

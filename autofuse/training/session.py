@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from autofuse.foundation.console import Advance, say
+from autofuse.foundation.console import Advance, log, say
 from autofuse.foundation.machine import GIB, peak_memory_gib
 from autofuse.plan.task import Task
 from autofuse.sampling.batch import Batch
 from autofuse.training.checkpoint import tensors_crc32
 from autofuse.training.clock import Clock
 from autofuse.training.ema import Average
-from autofuse.training.guards import NON_FINITE_LIMIT, arrives_within, diverged, memory_named
+from autofuse.training.guards import NON_FINITE_LIMIT, TOLD_PER_EPOCH, diverged, memory_named
 from autofuse.training.journal import Journal, live_bar
 from autofuse.training.model import FINISHED_NAME
 from autofuse.training.run import RunPlan, run_name
@@ -104,8 +104,7 @@ class Session:
 
     def _step(self, batches: Iterator[Mapping[str, Batch]]) -> None:
         step, schedule = self.state.step, self.state.schedule
-        with arrives_within():
-            batch = next(batches)
+        batch = next(batches)
         timed = self._clock.budget_s is not None
         progress = Progress(step, schedule.total, schedule.done(step) if timed else None)
         self._stepper.take(step, batch, progress, schedule.factor(step))
@@ -137,18 +136,21 @@ class Session:
         values = {f"{outcome.objective}/{name}": value for name, value in outcome.terms.items()}
         for name, value in {"loss": outcome.loss, "gradient_norm": outcome.gradient_norm, **values}.items():
             means[name] = means.get(name, Mean()).plus(value)
-        self._update(means=means, failures=0)
+        others = tuple(step for step in self.state.failing if step.objective != outcome.objective)
+        self._update(means=means, failing=others)
 
     def _note_failure(self, outcome: Outcome) -> None:
         terms = tuple(name for name, value in outcome.terms.items() if value - value != 0.0)
         skipped = SkippedStep(step=outcome.step, objective=outcome.objective, cases=outcome.cases, terms=terms)
         kept = (*self.state.skipped, skipped)[-EpochRecord.LISTED :]
-        count, failures = self.state.skipped_steps + 1, self.state.failures + 1
-        self._update(skipped=kept, skipped_steps=count, failures=failures)
+        failing = (*self.state.failing, skipped)
+        self._update(skipped=kept, skipped_steps=self.state.skipped_steps + 1, failing=failing)
         what = ", ".join(terms) or "a gradient"
-        say(f"Step {outcome.step} was skipped: {what} not finite ({', '.join(outcome.cases)})")
-        if failures >= NON_FINITE_LIMIT:
-            raise diverged(kept[-failures:], failures, self._trainer.learning_rate)
+        tell = say if self.state.skipped_steps <= TOLD_PER_EPOCH else log().info
+        tell(f"Step {outcome.step} was skipped: {what} not finite ({', '.join(outcome.cases)})")
+        on_end = [step for step in failing if step.objective == outcome.objective]
+        if len(on_end) >= NON_FINITE_LIMIT:
+            raise diverged(on_end, self._trainer.learning_rate)
 
     def _end_epoch(self) -> None:
         self._look()

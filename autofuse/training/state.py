@@ -89,8 +89,8 @@ class TrainingState(Value):
         epoch: epochs done; epoch_step, epoch_elapsed_s: when the present one began.
         elapsed_s: time that counted so far, over all processes that took part; other_s: the part not spent in steps.
         means: of the present epoch, by "loss", "gradient_norm" and ``<objective>/<term>``.
-        skipped, skipped_steps: of the present epoch; total_skipped: of the epochs before; failures: non-finite steps
-            on end.
+        skipped, skipped_steps: of the present epoch; total_skipped: of the epochs before.
+        failing: the non-finite steps since an objective's last good one.
         validation_s, validation_total_s: time of the last validation and of all; save_s: of the last checkpoint.
     """
 
@@ -107,7 +107,7 @@ class TrainingState(Value):
     skipped: tuple[SkippedStep, ...] = ()
     skipped_steps: int = 0
     total_skipped: int = 0
-    failures: int = 0
+    failing: tuple[SkippedStep, ...] = ()
     scales: dict[str, LossScale] = Field(default_factory=dict)
     dice: float | None = None
     dice_smooth: float | None = None

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import torch
 
 from autofuse.foundation.errors import DataError
 from autofuse.sampling.batch import Batch
+from autofuse.sampling.loader import Loader
+from autofuse.sampling.source import PatchSource
 from autofuse.training.run import RunPlan
 from autofuse.training.seeds import mix
 from autofuse.training.trainer import Half, Stream, Trainer
 
 if TYPE_CHECKING:
     from autofuse.plan.task import Task
+    from autofuse.preprocessing.store import Store
 
 LoaderFactory = Callable[[int], Iterable[Mapping[str, Batch]]]
 """Given the first step that is wanted, the batches of that step and all later ones; closed (``close``) at the end."""
-
-
-class PatchStore(Protocol):
-    """What training needs of a store; the sampling room knows the rest."""
-
-    @property
-    def case_ids(self) -> Sequence[str]:
-        """Ids of the prepared cases."""
-        ...
 
 
 def stream_cases(stream: Stream, run: RunPlan) -> tuple[str, ...]:
@@ -60,15 +54,12 @@ def half_of(ids: Iterable[str], half: Half, run: RunPlan) -> tuple[str, ...]:
     return tuple(case for case in ids if run.subjects.get(case, case) in chosen)
 
 
-def store_loader(task: Task, trainer: Trainer, store: Any, run: RunPlan, device: torch.device) -> LoaderFactory:
+def store_loader(task: Task, trainer: Trainer, store: Store, run: RunPlan, device: torch.device) -> LoaderFactory:
     """Batches of patches from the prepared store, augmented; a function of (seed, stream, step).
 
     Raises:
         DataError: if a case of the run is not in the store.
     """
-    from autofuse.sampling.loader import Loader
-    from autofuse.sampling.source import PatchSource
-
     prepared = set(store.case_ids)
     sources = {}
     for stream in trainer.streams():
@@ -80,5 +71,5 @@ def store_loader(task: Task, trainer: Trainer, store: Any, run: RunPlan, device:
                 case=", ".join(missing[:10]),
                 remedy="Prepare them first: autofuse preprocess.",
             )
-        sources[stream.name] = PatchSource(store, ids, task, stream, run.seed)
+        sources[stream.name] = PatchSource(store, ids, task, stream, run.seed, prior_run=run.prior_key)
     return lambda first_step: Loader(sources, first_step, device)
