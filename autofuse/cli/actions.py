@@ -156,9 +156,7 @@ def _demo(options: Namespace) -> Answer:
 
 def _ending(report: road.RunReport, folder: Path) -> Answer:
     code = PartialError.exit_code if report.failed else 0
-    return answer(
-        report, lambda: tables.report(report, folder), exit_code=code, workspace=lambda: str(folder)
-    )
+    return answer(report, lambda: tables.report(report, folder), exit_code=code, workspace=lambda: str(folder))
 
 
 def _info(options: Namespace) -> Answer:

@@ -29,7 +29,7 @@ class Answer:
 def answer(
     value: Value, *renderables: Callable[[], RenderableType], exit_code: int = 0, **more: Callable[[], Any]
 ) -> Answer:
-    """The answer that is ``value`` for programs (with ``more`` fields) and ``renderables``, one below the other, for people."""
+    """``value`` for programs (with ``more`` fields), and ``renderables``, one below the other, for people."""
 
     def content() -> Any:
         return {**value.model_dump(mode="json"), **{name: make() for name, make in more.items()}}

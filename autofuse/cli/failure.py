@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,7 @@ def _log(trace: str, log_file: Path | None) -> Path | None:
         return None
     try:
         with log_file.open("a", encoding="utf-8") as stream:
-            stream.write(trace)
+            stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(sys.argv)}\n{trace}")
     except OSError:
         return None
     return log_file

@@ -45,7 +45,8 @@ def where(paths: Mapping[str, str]) -> Table:
 
 
 def _axes(values: Sequence[float], digits: int = 2) -> str:
-    return " × ".join(f"{value:.{digits}f}".rstrip("0").rstrip(".") for value in values)
+    texts = [f"{value:.{digits}f}" for value in values]
+    return " × ".join(text.rstrip("0").rstrip(".") if digits else text for text in texts)  # noqa: RUF001
 
 
 def _median(rows: Sequence[Sequence[float]]) -> list[float]:
@@ -152,7 +153,7 @@ def report(ended: RunReport, folder: Path) -> Group:
     if ended.predictions is not None:
         rows["masks"] = f"{ended.predicted_cases} test cases in {folder / ended.predictions}"
     rows |= {f"failed: {item.case}": item.problem for item in ended.failed}
-    rows |= {"picture": str(folder / path) for path in ended.pictures}
+    rows |= {f"picture of {Path(path).stem}": str(folder / path) for path in ended.pictures}
     rows |= {"workspace": str(folder), "took": f"{ended.minutes:.1f} minutes"}
     return Group(*parts, _facts(rows))
 

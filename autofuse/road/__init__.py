@@ -1,7 +1,7 @@
 """The steps from a folder of images to evaluated segmentations, as functions; each finds finished work and goes on.
 
-    from autofuse import road
-    report = road.run("Dataset104_Hippocampus", minutes=20)
+from autofuse import road
+report = road.run("Dataset104_Hippocampus", minutes=20)
 """
 
 from autofuse.road.inventory import Inventory

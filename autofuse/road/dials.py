@@ -21,8 +21,7 @@ class Dials(StoredValue):
     Attributes:
         memory_gib: None for what the machine has free.
         minutes: None for the planner's default length.
-        shared_by: folds that share ``minutes`` with everything else of `autofuse run`; None where ``minutes`` is for the
-            training of one fold.
+        shared_by: folds that share ``minutes`` with all else of `autofuse run`; None where it is for training one fold.
     """
 
     kind: ClassVar[str] = "dials"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +13,7 @@ from autofuse.road.runs import TrainedFold, read_fold, require_fold
 from autofuse.training.run import RunPlan, make_trainer, plan_run, run_name
 
 if TYPE_CHECKING:
+    from autofuse.plan.task import Task
     from autofuse.plan.types import Configuration
     from autofuse.preprocessing.store import Store
     from autofuse.training.trainer import Trainer
@@ -72,12 +72,15 @@ def train_fold(ground: Ground, method: Method, fold: int, *, workers: int | None
     require_fold(fold, len(ground.splits.folds))
     configuration = planned_configuration(ground, method.configuration)
     name, trainer = chosen_trainer(ground, method)
-    prior: str | None = None
-    if configuration.previous:
-        prior = _earlier_stage(ground, replace(method, configuration=configuration.previous), fold, workers)
     store = prepare(ground, configuration, workers)
-    run = _plan_fold(ground, configuration, method, name, trainer, fold)
-    return _fit(ground, configuration, trainer, store, run, prior)
+    prior_run: str | None = None
+    if configuration.previous:
+        from autofuse.road.cascade import keep_priors
+
+        first = train_fold(ground, replace(method, configuration=configuration.previous), fold, workers=workers)
+        keep_priors(ground, first, configuration, store, workers)
+        prior_run = first.run
+    return _fit(ground, configuration, method, (name, trainer), store, fold, prior_run)
 
 
 def prepare(ground: Ground, configuration: Configuration, workers: int | None) -> Store:
@@ -97,16 +100,47 @@ def chosen_trainer(ground: Ground, method: Method) -> tuple[str, Trainer]:
     return name, make_trainer(name, fields | dict(method.settings))
 
 
-def _plan_fold(
-    ground: Ground, configuration: Configuration, method: Method, name: str, trainer: Trainer, fold: int
-) -> RunPlan:
+def _fit(
+    ground: Ground,
+    configuration: Configuration,
+    method: Method,
+    chosen: tuple[str, Trainer],
+    store: Store,
+    fold: int,
+    prior_run: str | None,
+) -> TrainedFold:
+    from autofuse.inference.validate import make_validator
     from autofuse.plan.task import Task
+    from autofuse.training.loop import fit
 
+    task, (name, trainer) = Task(ground.plan, configuration), chosen
+    held_out = ground.splits.folds[fold][1]
+    key = None if prior_run is None else prior_key(prior_run, fold)
+    validate = make_validator(store, held_out, task, precision=method.precision, prior_run=key) if held_out else None
+    patches = validate.patches if validate is not None else 0
+    run = _plan_fold(ground, task, method, name, trainer, fold=fold, patches=patches, prior_run=prior_run)
+    folder = ground.workspace.run(run_name(run), fold)
+    say(f"Training {run_name(run)}, fold {fold}: {_length(run)}, {len(run.labelled)} labelled cases.")
+    fit(task, trainer, store, run, folder, device=ground.device, validate=validate)
+    return read_fold(folder)
+
+
+def _plan_fold(
+    ground: Ground,
+    task: Task,
+    method: Method,
+    name: str,
+    trainer: Trainer,
+    *,
+    fold: int,
+    patches: int,
+    prior_run: str | None,
+) -> RunPlan:
     training, held_out = ground.splits.folds[fold]
     labelled = {case.id for case in ground.dataset.cases if case.label is not None}
-    minutes = method.minutes.get(configuration.name)
+    minutes = method.minutes.get(task.configuration.name)
     return plan_run(
-        Task(ground.plan, configuration),
+        task,
         name,
         trainer,
         fold=fold,
@@ -119,43 +153,15 @@ def _plan_fold(
         seed=method.seed,
         precision=method.precision,
         device=ground.device,
-        validation_patches=validation_patches(configuration, len(held_out)),
+        validation_patches=patches,
+        prior_run=prior_run,
     )
 
 
-def validation_patches(configuration: Configuration, cases: int) -> int:
-    """Forward passes of one patch that validating ``cases`` cases of the median size takes."""
-    shape = configuration.median_shape[-configuration.dimensions :]
-    slices = configuration.median_shape[0] if configuration.dimensions == 2 else 1
-    tiles = math.prod(
-        1 if size <= patch else math.ceil((size - patch) / (patch / 2)) + 1
-        for size, patch in zip(shape, configuration.patch, strict=True)
-    )
-    return cases * tiles * slices
-
-
-def _fit(
-    ground: Ground, configuration: Configuration, trainer: Trainer, store: Store, run: RunPlan, prior: str | None
-) -> TrainedFold:
-    from autofuse.inference.validate import make_validator
-    from autofuse.plan.task import Task
-    from autofuse.training.loop import fit
-
-    folder = ground.workspace.run(run_name(run), run.fold)
-    task = Task(ground.plan, configuration)
-    say(f"Training {run_name(run)}, fold {run.fold}: {_length(run)}, {len(run.labelled)} labelled cases.")
-    validate = make_validator(store, run.held_out, task) if run.held_out else None
-    fit(task, trainer, store, run, folder, device=ground.device, validate=validate)
-    return read_fold(folder)
+def prior_key(run: str, fold: int) -> str:
+    """Under which name the store keeps the masks that ``run`` predicted for the sake of ``fold``."""
+    return f"{run}-fold_{fold}"
 
 
 def _length(run: RunPlan) -> str:
     return f"{run.steps} steps" if run.minutes is None else f"{run.minutes:g} minutes"
-
-
-def _earlier_stage(ground: Ground, method: Method, fold: int, workers: int | None) -> str:
-    raise NotImplementedError
-
-
-def _case_ids(ground: Ground) -> Sequence[str]:
-    return [case.id for case in ground.dataset.cases]

@@ -134,4 +134,3 @@ def _folders(folder: Path) -> list[Path]:
 
 def _count(folder: Path, pattern: str) -> int:
     return sum(1 for path in folder.glob(pattern) if not path.name.startswith("."))
-

@@ -50,7 +50,7 @@ class TrainedFold:
 
 
 def find_runs(workspace: Workspace) -> dict[str, list[TrainedFold]]:
-    """Folds by the name of their run, the run that was begun last at the end; folders that are no runs are passed over."""
+    """Folds by the name of their run, the run that was begun last at the end; what is no run is passed over."""
     found: dict[str, list[TrainedFold]] = {}
     for path in sorted((workspace.folder / "runs").glob(f"*/fold_*/{RUN_FILE}")):
         try:
@@ -142,7 +142,7 @@ def _only(trained: list[TrainedFold], folds: Sequence[int] | None) -> list[Train
 
 
 def _is_earlier_stage(fold: TrainedFold) -> bool:
-    """Whether another configuration of its plan takes this one's masks as input, and it is not itself the plan's choice."""
+    """Whether another configuration of its plan takes its masks as input, and it is not itself the plan's choice."""
     try:
         plan = read_plan(fold)
     except ModelError:

@@ -1,4 +1,4 @@
-"""The steps of the road as functions. Each finds finished work by its hashes, does what is missing before it, and goes on.
+"""The steps of the road as functions. Each finds finished work by its hashes and does what is missing before it.
 
 ``dataset`` is the folder of a data set; ``workspace`` is where everything that is made goes (None: the default).
 ``workers`` are processes for work on cases: 0 for none, None lets each step decide. ``device``: "auto", "cpu", "cuda".
@@ -81,7 +81,7 @@ def preprocess(
 ) -> Store:
     """The prepared cases of a configuration (the plan's choice if None)."""
     from autofuse.road.dials import Asked
-    from autofuse.road.fold import prepare, planned_configuration
+    from autofuse.road.fold import planned_configuration, prepare
 
     ground = ground_of(dataset, workspace, Asked(device=explicit(device)), workers)
     return prepare(ground, planned_configuration(ground, configuration), workers)

@@ -18,7 +18,7 @@ from autofuse.road.groundwork import Ground, lay_ground
 from autofuse.road.results import REPORT_FILE, FoldReport, RunReport
 from autofuse.road.runs import TrainedFold, require_fold
 from autofuse.road.steps import Device, Folder, check, explicit, method_of, open_both
-from autofuse.road.timetable import Clock, Timetable, divide_time
+from autofuse.road.timetable import Clock, divide_time
 
 if TYPE_CHECKING:
     from autofuse.evaluation.types import Scores
@@ -194,7 +194,13 @@ class _Road:
         from autofuse.road.prediction import predict_with
 
         masks = predict_with(
-            self.dataset, self.workspace, trained, mirror=mirror, device=self.ground.device, workers=self.workers
+            self.dataset,
+            self.workspace,
+            trained,
+            mirror=mirror,
+            device=self.ground.device,
+            workers=self.workers,
+            need_one=False,
         )
         changes: dict[str, Any] = {
             "predictions": self._relative(Path(masks.folder)),
@@ -205,9 +211,7 @@ class _Road:
         references = {name: path for name, path in references.items() if name in masks.cases}
         if references:
             folder = self.workspace.scores / report.run / "test"
-            scores = evaluate_folder(
-                Path(masks.folder), references, self.dataset.labels, folder, workers=self.workers
-            )
+            scores = evaluate_folder(Path(masks.folder), references, self.dataset.labels, folder, workers=self.workers)
             changes |= {"test_dice": scores.mean_dice, "test_scores": self._relative(folder)}
         return report.model_copy(update=changes)
 
@@ -218,5 +222,3 @@ class _Road:
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.workspace.folder).as_posix()
-
-

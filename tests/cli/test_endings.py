@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from autofuse.cli import failure, main as command
+from autofuse.cli import failure
+from autofuse.cli import main as command
 from autofuse.foundation.errors import (
     AutofuseError,
     DataError,
