@@ -1,0 +1,113 @@
+"""Every number that the default planner compares with: named, with a default, overridable one by one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """The default planner's numbers. Those marked (nn) are nnU-Net 2.8.1's; the others are ours.
+
+    Grid:
+        anisotropy (nn): an axis is coarse if its spacing is more than this many times the others'.
+        coarse_percentile (nn): percentile of a coarse axis' spacings that becomes its target; others: the median.
+        transpose_margin: an axis goes first only if it is coarser than the first by more than this share.
+    Patch and network:
+        start_voxels_3d, start_pixels_2d (nn): size of the first patch before it is clipped to the median case.
+        min_feature_map (nn): an axis is pooled while each half keeps so many voxels.
+        same_spacing (nn): axes within this factor of the finest are pooled and convolved together.
+        min_patch_axis: in-plane patches are padded to this at least.
+        widths: channels of the first stage, widest first; the first is (nn). Those between are no faster on a CPU:
+            24 channels took as long as 32, and 12 as long as 16.
+        max_features_3d, max_features_2d (nn): most channels of a stage at the widest first stage.
+        plain_blocks (nn), residual_blocks (nn), residual_decoder_blocks (nn): convolutions or blocks a stage.
+        encoder: "auto" decides by memory and time.
+        residual_memory_gib: from this budget on, "auto" takes residual blocks, if there is no time dial.
+    Memory dial:
+        min_batch (nn): smallest batch; batch_share (nn): most of the data set's voxels that one batch may show.
+        max_batch: largest batch.
+        small_patch_3d, small_patch_2d: voxels below which the patch is not shrunk while the network can still narrow.
+    Time dial:
+        time_share: of the minutes, what training steps get; the rest is for loading, validation and saving.
+        reference_steps in reference_minutes: steps wanted; they grow with the square root of the time, so that half
+            of what more time brings goes into a better network.
+        few_steps_share: share of these steps that is still accepted before the network becomes very narrow.
+        good_width: the network is narrowed to this before the patch shrinks.
+        good_patch_3d, good_patch_2d: voxels below which the patch is not shrunk before steps give way.
+        fair_patch_3d, fair_patch_2d: voxels below which it is not shrunk before the width gives way altogether.
+        time_batch_2d: slices a step where time is short.
+        max_steps (nn): more is never planned.
+    No time dial:
+        default_steps: on a GPU; default_steps_cpu: without one.
+    Low resolution:
+        low_share (nn): a patch that sees less of the median case asks for a cascade.
+        low_growth (nn): factor by which its spacing grows at a time.
+        low_gain (nn): a low resolution whose median case is not so many times smaller is dropped.
+    Default configuration:
+        few_slices: coarse stacks with fewer slices than this are seen slice by slice.
+    Normalisation:
+        mask_share (nn): crops that keep less than this of a case are normalised inside their non-zero mask.
+        air_hu: lowest and highest smallest value of a CT that shows air; padding_hu: of one that was padded.
+        ct_case_share: share of the cases whose smallest value must be one of these.
+    Modalities and supervision:
+        missing_rate: a modality that more cases lack is treated as one that can be missing.
+        dropout_low, dropout_high: bounds of modality dropout.
+        self_training_cases: labelled cases from which a teacher is thought good enough.
+    """
+
+    anisotropy: float = 3.0
+    coarse_percentile: float = 10.0
+    transpose_margin: float = 0.01
+
+    start_voxels_3d: int = 256**3
+    start_pixels_2d: int = 2048**2
+    min_feature_map: int = 4
+    same_spacing: float = 2.0
+    min_patch_axis: int = 8
+    widths: tuple[int, ...] = (32, 16, 8)
+    max_features_3d: int = 320
+    max_features_2d: int = 512
+    plain_blocks: int = 2
+    residual_blocks: tuple[int, ...] = (1, 3, 4, 6)
+    residual_decoder_blocks: int = 1
+    encoder: Literal["auto", "plain", "residual"] = "auto"
+    residual_memory_gib: float = 8.0
+
+    min_batch: int = 2
+    batch_share: float = 0.05
+    max_batch: int = 64
+    small_patch_3d: int = 32**3
+    small_patch_2d: int = 64**2
+
+    time_share: float = 0.85
+    reference_steps: int = 2500
+    reference_minutes: float = 20.0
+    few_steps_share: float = 0.5
+    good_width: int = 16
+    good_patch_3d: int = 64**3
+    good_patch_2d: int = 128**2
+    fair_patch_3d: int = 48**3
+    fair_patch_2d: int = 96**2
+    time_batch_2d: int = 4
+    max_steps: int = 250_000
+
+    default_steps: int = 100_000
+    default_steps_cpu: int = 5_000
+
+    low_share: float = 0.25
+    low_growth: float = 1.03
+    low_gain: float = 2.0
+
+    few_slices: int = 16
+
+    mask_share: float = 0.75
+    air_hu: tuple[float, float] = (-1100.0, -900.0)
+    padding_hu: tuple[float, float] = (-4100.0, -1900.0)
+    ct_case_share: float = 0.9
+
+    missing_rate: float = 0.01
+    dropout_low: float = 0.35
+    dropout_high: float = 0.5
+    self_training_cases: int = 20
