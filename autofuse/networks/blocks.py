@@ -17,6 +17,10 @@ NEGATIVE_SLOPE = 0.01
 """Slope of the leaky ReLU below zero."""
 EPSILON = 1e-5
 """Added to the variance by the instance norm."""
+FEWEST_VOXELS_IN_BF16 = 2
+"""Maps with an axis this short are convolved in full precision on a CPU. oneDNN's bf16 weight gradient there sums over
+memory that nobody wrote (torch 2.13, AVX-512 BF16: depth 2 with a kernel of 3; a strided axis of one voxel): NaN or any
+number, never the same twice. Such maps are so small that the time does not show."""
 
 CONVOLUTIONS = {2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED_CONVOLUTIONS = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -65,7 +69,12 @@ class ConvolutionBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, inputs, *S) to (B, outputs, *S / stride)."""
-        return self.norm(self.convolution(features))  # type: ignore[no-any-return]
+        if features.device.type == "cpu" and min(features.shape[2:]) <= FEWEST_VOXELS_IN_BF16:
+            with torch.autocast("cpu", enabled=False):
+                features = self.convolution(features.to(self.convolution.weight.dtype))
+        else:
+            features = self.convolution(features)
+        return self.norm(features)  # type: ignore[no-any-return]
 
 
 class ResidualBlock(nn.Module):
