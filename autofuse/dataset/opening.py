@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from autofuse.dataset.assembly import bad_id, images_of
+from autofuse.dataset.assembly import images_of
 from autofuse.dataset.decathlon import import_decathlon, is_decathlon
 from autofuse.dataset.description import FILE, read_description
 from autofuse.dataset.listing import group_by_case, list_files
@@ -15,6 +15,11 @@ from autofuse.dataset.problems import Findings
 from autofuse.dataset.table import FILE as TABLE
 from autofuse.dataset.table import import_table
 from autofuse.dataset.types import Case, Dataset, Labels, Modality
+from autofuse.foundation.console import log
+from autofuse.foundation.errors import DataError
+
+MAX_CHANNELS = 10_000
+"""Channels are numbered by four digits."""
 
 
 def open_dataset(folder: str | Path) -> Dataset:
@@ -81,32 +86,33 @@ def _hint(root: Path) -> str:
 def open_images(folder: str | Path, modalities: Sequence[str | Modality], file_ending: str) -> tuple[Case, ...]:
     """Cases to predict from any folder of ``<case>_0000.nii.gz`` … files; paths in them are absolute.
 
-    A case that lacks a modality is returned with None in its place; whoever predicts decides whether that will do.
+    A case that lacks a modality has None in its place; whoever predicts decides whether that will do. A case with more
+    channels than ``modalities`` is returned with all of them, and refused when it is read. So one bad case never stops
+    the others. Files that do not fit at all are logged and left out.
 
     Raises:
-        DataError: if the folder cannot be read, holds no such file, or names do not fit.
+        DataError: if the folder cannot be read or holds no such file.
     """
     root = Path(os.path.abspath(folder))  # noqa: PTH100
     findings = Findings(root)
-    grouped = group_by_case(list_files(root, "", findings), "", file_ending, len(modalities), findings)
-    for case in grouped:
-        if (why := bad_id(case)) is not None:
-            findings.error(
-                "case id", f"A case's id cannot be used as a file name: {why}.", case=case, remedy="Rename the case."
-            )
+    names = list_files(root, "", findings)
+    findings.raise_first()
+    grouped = group_by_case(names, "", file_ending, MAX_CHANNELS, findings)
+    for problem in findings.problems:
+        log().warning("%s", problem.as_error())
     if not grouped:
-        findings.error(
-            "no cases",
+        raise DataError(
             "The folder holds no image to predict.",
             file=root,
+            found=", ".join(names[:5]) or "no files",
             expected=f"files such as case_1_0000{file_ending}",
             remedy="Name the images <case>_<four digits of the channel> as in training.",
         )
-    findings.raise_first()
     shared = file_ending in FLAT_ENDINGS and all(set(files) == {0} for files in grouped.values())
     whole = {case: {k: str(root / name) for k, name in files.items()} for case, files in grouped.items()}
     return tuple(
-        Case(id=case, subject=case, images=images_of(files, len(modalities), shared)) for case, files in whole.items()
+        Case(id=case, subject=case, images=images_of(files, max(len(modalities), max(files) + 1), shared))
+        for case, files in whole.items()
     )
 
 

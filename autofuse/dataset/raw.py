@@ -49,6 +49,14 @@ def load_case(dataset: Dataset, case: Case, *, with_label: bool = True) -> RawCa
         DataError: naming case and file, if a file is damaged or the parts do not fit together.
     """
     files = CaseFiles(dataset, case)
+    if len(case.images) != len(dataset.modalities):
+        raise DataError(
+            "The case has another number of channels than the data set.",
+            case=case.id,
+            found=", ".join(image.path for image in case.images if image is not None),
+            expected=f"{len(dataset.modalities)}: " + ", ".join(item.name for item in dataset.modalities),
+            remedy="Keep the files of those channels only, numbered from _0000 in that order.",
+        )
     images = tuple(files.image(channel) for channel in range(len(case.images)))
     present = [image for image in images if image is not None]
     if not present:
