@@ -43,6 +43,7 @@ def write_array(path: Path, array: NDArray[Any], dimensions: int) -> None:
         chunks=(*leading, *chunk),
         blocks=(*leading, *block),
         cparams=settings,
+        dparams=blosc2.DParams(nthreads=1),  # it stands in the file: equal arrays give equal bytes on every machine
     )
     try:
         same = np.array_equal(read_array(path), array)

@@ -25,32 +25,40 @@ def normalise(image: Tensor, plan: NormalisationPlan, inside: Tensor | None = No
     """``image`` (z, y, x) float32 with comparable intensities; works in place on ``image`` and returns it.
 
     Args:
-        inside: (z, y, x) bool, needed by "zscore_nonzero" only; see ``inside_mask``.
+        inside: (z, y, x) float32 of 0 and 1, needed by "zscore_nonzero" only; see ``inside_mask``.
     """
     if plan.scheme == "none":
         return image
-    if plan.scheme == "rescale_0_1":
-        low, high = image.aminmax()
-        return _scaled(image, low, high - low)
     if plan.scheme == "ct":
         return image.clamp_(plan.lower, plan.upper).sub_(plan.mean).div_(max(plan.std, 1e-8))
+    if plan.scheme == "rescale_0_1":
+        low, high = (float(value) for value in image.aminmax())
+        return _scaled(image.sub_(low), high - low, max(abs(low), abs(high)))
     if plan.scheme == "zscore":
-        std, mean = torch.std_mean(image, correction=0)
-        return _scaled(image, mean, std)
+        return _zscore(image, None)
     if inside is None:
         raise ValueError("zscore_nonzero needs the mask of what is inside")
-    voxels = image[inside]
-    if voxels.numel() == 0:
-        return image.zero_()
-    std, mean = torch.std_mean(voxels, correction=0)
-    return _scaled(image, mean, std).mul_(inside)
+    return _zscore(image.mul_(inside), inside)
 
 
-def _scaled(image: Tensor, centre: Tensor, spread: Tensor) -> Tensor:
-    largest = image.abs().max()
-    if spread <= _CONSTANT * largest or spread == 0:
-        return image.zero_()
-    return image.sub_(centre).div_(spread)
+def _zscore(image: Tensor, inside: Tensor | None) -> Tensor:
+    """Mean 0, deviation 1 over ``inside``, outside of which ``image`` is 0 and stays so."""
+    voxels = float(image.numel() if inside is None else _total(inside))
+    low, high = (float(value) for value in image.aminmax())
+    image.sub_(_total(image) / max(voxels, 1.0))
+    if inside is not None:
+        image.mul_(inside)
+    spread = float(torch.linalg.vector_norm(image, dim=(1, 2)).double().norm()) / max(voxels, 1.0) ** 0.5
+    return _scaled(image, spread, max(abs(low), abs(high)))
+
+
+def _total(volume: Tensor) -> float:
+    """Sum in float32 within slices, in float64 over them: a tenth of the time of float64 throughout."""
+    return float(volume.sum(dim=(1, 2)).double().sum())
+
+
+def _scaled(image: Tensor, spread: float, largest: float) -> Tensor:
+    return image.zero_() if spread <= _CONSTANT * largest else image.div_(spread)
 
 
 def inside_mask(images: Sequence[NDArray[Any]]) -> NDArray[np.bool_]:

@@ -115,7 +115,8 @@ def _prepared_images(
         norm.scheme == "zscore_nonzero" and array is not None
         for norm, array in zip(plan.normalisation, cropped, strict=True)
     ):
-        inside = torch.from_numpy(inside_mask([array for array in cropped if array is not None])).to(device)
+        mask = inside_mask([array for array in cropped if array is not None])
+        inside = torch.from_numpy(mask.astype(np.float32)).to(device)
         inside_prepared = resample_nearest(inside, shape)
     for index, (array, norm) in enumerate(zip(cropped, plan.normalisation, strict=True)):
         if array is None:
@@ -124,7 +125,7 @@ def _prepared_images(
         volume = resample_image(volume[None], shape, anisotropic_axis=configuration.anisotropic_axis)[0]
         if norm.scheme == "zscore_nonzero" and inside_prepared is not None:
             # The spline rings across the border of the body; outside stays exactly 0.
-            volume = volume * inside_prepared
+            volume = volume.mul_(inside_prepared)
         images[index] = volume.cpu().numpy()
     return images
 
