@@ -50,8 +50,8 @@ def test_only_the_blocks_under_the_box_are_decompressed(tmp_path: Path) -> None:
     assert stored.blocks == (1, 16, 16, 16)
     # A chunk that the box does not touch may be damaged without harm to it, and only to it.
     content = bytearray((tmp_path / "a.b2nd").read_bytes())
-    quarter = len(content) // 2
-    content[quarter + 1000 : quarter + 200_000] = bytes(199_000)
+    middle = len(content) // 2
+    content[middle + 1000 : middle + 200_000] = bytes(199_000)
     (tmp_path / "a.b2nd").write_bytes(content)
     part = read_array(tmp_path / "a.b2nd", (slice(0, 32), slice(0, 32), slice(0, 32)))
     assert np.array_equal(part[0], array[0, :32, :32, :32])
