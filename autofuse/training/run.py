@@ -38,7 +38,7 @@ class RunPlan(StoredValue):
         threads: of torch on the CPU; another number gives other rounding.
         labelled, unlabelled: case ids that train; held_out: that validate.
         subjects: case id -> subject, where a subject has several cases; halves of a fold never separate them.
-        prior_run: whose masks are the extra input of a cascade's second stage.
+        prior_run: name of the run whose masks are the extra input of a cascade's second stage.
         compiled: whether networks go through torch.compile (CUDA only).
         autofuse_version, torch_version: that started the run.
     """

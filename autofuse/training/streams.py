@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from autofuse.foundation.errors import DataError
+from autofuse.foundation.errors import DataError, ModelError
 from autofuse.sampling.batch import Batch
 from autofuse.sampling.loader import Loader
 from autofuse.sampling.source import PatchSource
@@ -60,11 +60,10 @@ def store_loader(task: Task, trainer: Trainer, store: Store, run: RunPlan, devic
     Raises:
         DataError: if a case of the run is not in the store.
     """
-    prepared = set(store.case_ids)
     sources = {}
     for stream in trainer.streams():
         ids = stream_cases(stream, run)
-        missing = [case for case in ids if case not in prepared]
+        missing = [case for case in ids if not _is_prepared(store, case)]
         if missing:
             raise DataError(
                 f"{len(missing)} cases of this run are not prepared.",
@@ -73,3 +72,11 @@ def store_loader(task: Task, trainer: Trainer, store: Store, run: RunPlan, devic
             )
         sources[stream.name] = PatchSource(store, ids, task, stream, run.seed, prior_run=run.prior_key)
     return lambda first_step: Loader(sources, first_step, device)
+
+
+def _is_prepared(store: Store, case: str) -> bool:
+    try:
+        store.open(case)
+    except ModelError:
+        return False
+    return True
