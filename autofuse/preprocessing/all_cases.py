@@ -11,7 +11,7 @@ from autofuse.foundation.console import log, say
 from autofuse.foundation.errors import AutofuseError, DataError, ResourceError
 from autofuse.foundation.files import sweep_temps
 from autofuse.foundation.locks import lock
-from autofuse.foundation.machine import free_disk_gib
+from autofuse.foundation.machine import cpu_threads, free_disk_gib
 from autofuse.foundation.workers import Outcome, run_units
 from autofuse.foundation.workspace import Workspace
 from autofuse.plan.types import Configuration, Plan
@@ -35,10 +35,15 @@ def prepare_dataset(
     *,
     workers: int | None = None,
     device: str = "cpu",
+    wait_s: float = 0.0,
 ) -> Store:
     """The store of ``configuration`` with every training case prepared; test cases are prepared when predicted.
 
     Cases that are there, undamaged, made by the same plan from the same files, are kept as they are.
+
+    Args:
+        workers: processes; None decides by itself, 0 works in this one (as a GPU always does).
+        wait_s: how long to wait for another process that prepares the same cases.
 
     Raises:
         ResourceError: before any work, if the disk is too small for what is missing or another process works here.
@@ -47,9 +52,9 @@ def prepare_dataset(
     digest = plan.preparation_digest(configuration)
     folder = workspace.prepared(configuration.name, digest)
     store = Store(folder)
-    with lock(folder):
+    with lock(folder, wait_s):
         sweep_temps(folder)
-        missing = [case for case in dataset.cases if _is_missing(store, dataset, case, digest)]
+        missing = _missing_cases(store, dataset, digest)
         if missing:
             _refuse_small_disk(folder, configuration, len(plan.modalities), len(missing))
             work = partial(
@@ -90,20 +95,28 @@ def prepare_one(
     )
 
 
-def _is_missing(store: Store, dataset: Dataset, case: Case, digest: str) -> bool:
-    """Whether the case must be prepared; says why where something unfit is there already."""
+def _missing_cases(store: Store, dataset: Dataset, digest: str) -> list[Case]:
+    """Cases to prepare; says why where something unfit is there already. Checksums are verified in parallel."""
+    stale = {case.id: _staleness(store, dataset, case, digest) for case in dataset.cases}
+    fresh = [case_id for case_id, finding in stale.items() if finding is None]
+    damaged = store.damaged(fresh, threads=cpu_threads())
+    for case_id, finding in (stale | damaged).items():
+        if finding:
+            say(f"{case_id}: prepared again, because {finding}")
+    return [case for case in dataset.cases if stale[case.id] is not None or case.id in damaged]
+
+
+def _staleness(store: Store, dataset: Dataset, case: Case, digest: str) -> str | None:
+    """Why the stored case does not fit its raw files and the plan; empty if it was never stored, None if it fits."""
     path = store.case_folder(case.id) / RECORD
     if not path.exists():
-        return True
+        return ""
     try:
         record = CaseRecord.load(path)
         fits = record.preparation == digest and record.source_stamp == source_stamp(dataset, case)
-        finding = store.damaged([case.id]).get(case.id) if fits else "its raw files changed"
     except AutofuseError as error:
-        finding = error.problem
-    if finding is not None:
-        say(f"{case.id}: prepared again, because {finding}")
-    return finding is not None
+        return error.problem
+    return None if fits else "its raw files changed"
 
 
 def estimated_disk_gib(configuration: Configuration, modalities: int, cases: int) -> float:

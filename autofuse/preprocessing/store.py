@@ -241,7 +241,7 @@ class Store:
             counts: tuple[int, ...] = ()
             if case.label is not None:
                 write_array(temp / LABEL, case.label, dimensions)
-                counts = tuple(int(count) for count in np.bincount(case.label[case.label >= 0]))
+                counts = tuple(int(count) for count in voxels_per_slice(case.label).sum(axis=1))
                 np.save(temp / FOREGROUND, sampled_voxels(case.id, case.label, case.annotation), allow_pickle=False)
             CaseRecord(
                 id=case.id,
@@ -265,20 +265,32 @@ class Store:
         PriorRecord(run=run, crc32=crc32_of_file(path)).save(folder / f"prior-{run}.json")
 
 
+def voxels_per_slice(label: NDArray[np.int16]) -> NDArray[np.int64]:
+    """(class indices, z): voxels of each class in each slice, ``IGNORE`` left out."""
+    count = max(int(label.max(initial=IGNORE)), 0) + 1
+    return np.stack([np.bincount(plane[plane != IGNORE], minlength=count) for plane in label], axis=1)
+
+
 def sampled_voxels(case_id: str, label: NDArray[np.int16], annotation: Annotation) -> NDArray[np.int16]:
     """(n, 4) class index, z, y, x of up to ``VOXELS_PER_CLASS`` voxels per class; equal for equal ``case_id``.
 
-    Background is sampled only where labels are sparse: there "anywhere" must mean anywhere labelled.
+    Background is sampled only where labels are sparse: there "anywhere" must mean anywhere labelled. Works slice by
+    slice, so that the positions of a large class are never in memory together.
     """
     generator = np.random.default_rng(zlib.crc32(case_id.encode()))
-    rows = []
-    for value in range(0 if annotation == "sparse" else 1, int(label.max(initial=IGNORE)) + 1):
-        where = np.flatnonzero(label == value)
-        if where.size > VOXELS_PER_CLASS:
-            where = np.sort(generator.choice(where, VOXELS_PER_CLASS, replace=False, shuffle=False))
-        position = np.stack(np.unravel_index(where, label.shape), axis=1)
-        rows.append(np.column_stack([np.full(len(where), value), position]).astype(np.int16))
-    return np.concatenate(rows) if rows else np.zeros((0, 4), dtype=np.int16)
+    rows = [np.zeros((0, 4), dtype=np.int16)]
+    for value, counts in enumerate(voxels_per_slice(label)):
+        if value == 0 and annotation != "sparse":
+            continue
+        total = int(counts.sum())
+        ranks = np.sort(generator.choice(total, min(total, VOXELS_PER_CLASS), replace=False, shuffle=False))
+        ends = np.cumsum(counts)
+        for z in np.unique(np.searchsorted(ends, ranks, side="right")):
+            first = ends[z] - counts[z]
+            here = ranks[(ranks >= first) & (ranks < ends[z])] - first
+            y, x = np.divmod(np.flatnonzero(label[z] == value)[here], label.shape[2])
+            rows.append(np.stack([np.full(len(y), value), np.full(len(y), z), y, x], axis=1).astype(np.int16))
+    return np.concatenate(rows)
 
 
 def _folder_name(case_id: str) -> str:
