@@ -12,9 +12,10 @@ from autofuse_planners.configurations import choose_configurations
 from autofuse_planners.fusion import choose_fusion
 from autofuse_planners.grid import choose_grid
 from autofuse_planners.length import choose_steps
+from autofuse_planners.mirroring import choose_mirroring
 from autofuse_planners.normalisation import choose_normalisation
 from autofuse_planners.sizing import Scene
-from autofuse_planners.supervision import choose_mirroring, choose_trainer
+from autofuse_planners.supervision import choose_trainer
 from autofuse_planners.thresholds import Thresholds
 
 
@@ -51,7 +52,7 @@ class DefaultPlanner(Thresholds):
         configured = choose_configurations(scene, grid, len(labels.classes), fingerprint.slices_only)
         default = configured.configurations[0]
         steps, steps_decision = choose_steps(default, budget, self)
-        mirror_axes, mirror_decision = choose_mirroring(labels)
+        mirror_axes, mirror_decision = choose_mirroring(fingerprint, labels, grid.transpose, steps, self)
         decisions = (
             *grid_decisions,
             *normalisation_decisions,

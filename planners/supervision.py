@@ -1,19 +1,15 @@
-"""Which trainer the annotation asks for, and along which axes mirroring keeps labels true."""
+"""Which trainer the annotation asks for."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
-from autofuse.dataset.types import Labels
 from autofuse.fingerprint.types import Fingerprint
 from autofuse.foundation.errors import DataError
 from autofuse.plan.types import Decision, TrainerChoice
 from autofuse_planners.thresholds import Thresholds
 
 SUPERVISED, PARTIAL = "supervised", "partial"
-_SIDES = {"left": "right", "right": "left", "lh": "rh", "rh": "lh", "lt": "rt", "rt": "lt"}
-_LETTERS = {"l": "r", "r": "l"}
 
 
 def choose_trainer(fingerprint: Fingerprint, rules: Thresholds) -> tuple[TrainerChoice, Decision]:
@@ -58,40 +54,6 @@ def _challengers(
         name = "self_training" if enough else "collaboration"
         found.append(f"{name}: {counts['none']} unlabelled cases beside {labelled} labelled ones; not available yet")
     return tuple(found)
-
-
-def choose_mirroring(labels: Labels, dimensions: tuple[int, ...] = (0, 1, 2)) -> tuple[tuple[int, ...], Decision]:
-    """All axes, or none where a class is the left or the right of something: a mirrored image would teach it wrong."""
-    sided = sided_names([item.name for item in labels.classes])
-    axes = () if sided else dimensions
-    return axes, Decision(
-        what="mirroring",
-        chosen=str(list(axes)) if axes else "none",
-        rule=(
-            "classes are told apart by the side of the body, and which axis that is differs between cases"
-            if sided
-            else "no class is called left or right"
-        ),
-        evidence={"sided_classes": list(sided)},
-        alternatives=() if not sided else ("all axes: a mirrored left would still be called left",),
-    )
-
-
-def sided_names(names: Sequence[str]) -> list[str]:
-    """Names with left or right in them; L and R count only where the class of the other side exists too."""
-    tokens = {name: tuple(_words(name)) for name in names}
-    known = set(tokens.values())
-    found = []
-    for name, words in tokens.items():
-        swapped = tuple(_LETTERS.get(word, word) for word in words)
-        if any(word in _SIDES for word in words) or (swapped != words and swapped in known):
-            found.append(name)
-    return found
-
-
-def _words(name: str) -> list[str]:
-    """Lower-case words; "kidneyLeft" and "left_kidney" both hold "left"."""
-    return re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
 
 
 def _middle(ordered: Sequence[float]) -> float:

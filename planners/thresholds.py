@@ -51,6 +51,10 @@ class Thresholds:
         mask_share (nn): crops that keep less than this of a case are normalised inside their non-zero mask.
         air_hu: lowest and highest smallest value of a CT that shows air; padding_hu: of one that was padded.
         ct_case_share: share of the cases whose smallest value must be one of these.
+    Mirroring:
+        order_ratio: two classes are in constant order along an axis if the mean distance of their centroids is so many
+            standard deviations; order_cases: in so many cases at least.
+        order_forgotten_steps: a longer training mirrors all the same, as (nn) does.
     Modalities and supervision:
         missing_rate: a modality that more cases lack is treated as one that can be missing.
         dropout_low, dropout_high: bounds of modality dropout.
@@ -106,6 +110,10 @@ class Thresholds:
     air_hu: tuple[float, float] = (-1100.0, -900.0)
     padding_hu: tuple[float, float] = (-4100.0, -1900.0)
     ct_case_share: float = 0.9
+
+    order_ratio: float = 2.0
+    order_cases: int = 5
+    order_forgotten_steps: int = 50_000
 
     missing_rate: float = 0.01
     dropout_low: float = 0.35

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -77,19 +78,21 @@ def _facts(raw: RawCase, labels: Labels, foreground: list[Sketch | None], digest
     shape = raw.geometry.shape
     cropped = box_shape(nonzero_box(arrays)) if arrays else shape
     annotation, labelled = _annotation(raw.label)
-    voxels, components = class_sizes(raw.label, labels)
+    classes = measure_classes(raw.label, labels)
+    spacing_mm = raw.geometry.spacing_mm
     return CaseFacts(
         id=raw.case.id,
         subject=raw.case.subject,
         shape=shape,
-        spacing_mm=raw.geometry.spacing_mm,
+        spacing_mm=spacing_mm,
         cropped_shape=_three(cropped),
         crop_fraction=float(np.prod(cropped, dtype=np.float64) / np.prod(shape, dtype=np.float64)),
         present=tuple(image is not None for image in raw.images),
         annotation=annotation,
         labelled_fraction=labelled,
-        class_voxels=voxels,
-        class_components=components,
+        class_voxels=tuple(item.voxels for item in classes),
+        class_components=tuple(item.components for item in classes),
+        class_centroids_mm=tuple(item.centroid_mm(spacing_mm) for item in classes),
         quantiles=((),) * len(raw.images),
         moments=tuple((item.voxels, item.mean, item.std) if item else None for item in foreground),
         minmax=tuple(
@@ -110,23 +113,39 @@ def _annotation(label: NDArray[np.int16] | None) -> tuple[Annotation, float]:
     return "sparse", (label.size - ignored) / label.size
 
 
-def class_sizes(label: NDArray[np.int16] | None, labels: Labels) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Voxels and connected components (26 neighbours) of each class or region of an index map (z, y, x)."""
+@dataclass(frozen=True)
+class ClassMeasure:
+    """Size and place of one class or region in one label map; ``centroid`` in voxels, None where it is absent."""
+
+    voxels: int = 0
+    components: int = 0
+    centroid: tuple[float, float, float] | None = None
+
+    def centroid_mm(self, spacing_mm: tuple[float, float, float]) -> tuple[float, float, float] | None:
+        """The centre of mass in millimetres along the array's axes."""
+        if self.centroid is None:
+            return None
+        z, y, x = (position * step for position, step in zip(self.centroid, spacing_mm, strict=True))
+        return round(z, 3), round(y, 3), round(x, 3)
+
+
+def measure_classes(label: NDArray[np.int16] | None, labels: Labels) -> list[ClassMeasure]:
+    """Voxels, connected components (26 neighbours) and centroid of each class or region of an index map (z, y, x)."""
     if label is None:
-        return (0,) * len(labels.classes), (0,) * len(labels.classes)
+        return [ClassMeasure()] * len(labels.classes)
     from scipy.ndimage import find_objects
 
     boxes = find_objects(label, max_label=len(labels.raw_values))
-    sizes = []
+    measures = []
     for item in labels.classes:
         indices = [labels.raw_values.index(value) + 1 for value in item.raw_values if value != 0]
         found = [boxes[index - 1] for index in indices if boxes[index - 1] is not None]
-        sizes.append(_size_within(label, indices, found) if found else (0, 0))
-    return tuple(size for size, _ in sizes), tuple(count for _, count in sizes)
+        measures.append(_measure_within(label, indices, found) if found else ClassMeasure())
+    return measures
 
 
-def _size_within(label: NDArray[np.int16], indices: list[int], boxes: list[tuple[slice, ...]]) -> tuple[int, int]:
-    """Voxels and components of the union of ``indices``, looked for only inside their boxes."""
+def _measure_within(label: NDArray[np.int16], indices: list[int], boxes: list[tuple[slice, ...]]) -> ClassMeasure:
+    """Of the union of ``indices``, looked for only inside their boxes."""
     import cc3d
 
     union = tuple(
@@ -136,7 +155,14 @@ def _size_within(label: NDArray[np.int16], indices: list[int], boxes: list[tuple
     part = label[union]
     mask = part == indices[0] if len(indices) == 1 else np.isin(part, indices)
     count = cc3d.connected_components(np.ascontiguousarray(mask), connectivity=26, return_N=True)[1]
-    return int(np.count_nonzero(mask)), int(count)
+    z, y, x = (_mean_position(mask, axis) + union[axis].start for axis in range(3))
+    return ClassMeasure(int(np.count_nonzero(mask)), int(count), (z, y, x))
+
+
+def _mean_position(mask: NDArray[np.bool_], axis: int) -> float:
+    """Centre of mass of ``mask`` along one axis, in voxels."""
+    weights = np.count_nonzero(mask, axis=tuple(other for other in range(mask.ndim) if other != axis))
+    return float(weights @ np.arange(len(weights)) / weights.sum())
 
 
 def _three(shape: tuple[int, ...]) -> Shape:

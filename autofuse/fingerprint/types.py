@@ -52,6 +52,7 @@ class CaseFacts(StoredValue):
         labelled_fraction: labelled voxels / all voxels.
         class_voxels: voxels of each class or region, in the labels' order.
         class_components: connected components of each.
+        class_centroids_mm: centre of mass of each, from the first voxel along the array axes; None where it is absent.
         quantiles: per modality, quantiles of foreground intensities at CaseFacts.QUANTILES evenly spaced levels; empty
             where the modality is absent or there is no foreground.
         moments: per modality (voxels, mean, standard deviation) of the same voxels.
@@ -74,6 +75,7 @@ class CaseFacts(StoredValue):
     labelled_fraction: float
     class_voxels: tuple[int, ...]
     class_components: tuple[int, ...]
+    class_centroids_mm: tuple[Triple | None, ...]
     quantiles: tuple[tuple[float, ...], ...]
     moments: tuple[tuple[int, float, float] | None, ...]
     minmax: tuple[tuple[float, float] | None, ...]
