@@ -41,10 +41,11 @@ def regular_file(path: Path) -> Iterator[BinaryIO]:
     except (OSError, ValueError) as error:
         problem = "This file does not exist." if isinstance(error, FileNotFoundError) else "This file cannot be opened."
         raise DataError(problem, file=path, found=str(error), remedy="Check the path and its permissions.") from None
+    facts = os.fstat(handle)
+    if not stat.S_ISREG(facts.st_mode):
+        os.close(handle)
+        raise DataError("This is not a regular file.", file=path, expected="an image file")
     with os.fdopen(handle, "rb", buffering=0) as stream:
-        facts = os.fstat(handle)
-        if not stat.S_ISREG(facts.st_mode):
-            raise DataError("This is not a regular file.", file=path, expected="an image file")
         if facts.st_size == 0:
             raise DataError("This file is empty.", file=path, remedy="Copy the file again from its source.")
         try:

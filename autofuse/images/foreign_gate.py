@@ -1,8 +1,7 @@
-"""MetaImage, NRRD and PNG files judged before SimpleITK sees them: self-contained, whole, checksummed, not too large.
+"""MetaImage, NRRD, PNG and TIFF files judged before SimpleITK sees them: self-contained, whole, not too large.
 
 SimpleITK reads many damaged files without a word, and follows a header to any other file. Sources: MetaIO's
 documentation (ITK), the NRRD format definition (teem.sourceforge.net/nrrd/format.html), the PNG specification (W3C).
-TIFF has no checksum and libtiff notices missing strips itself; only its declared size is judged, in the child.
 """
 
 from __future__ import annotations
@@ -24,10 +23,13 @@ from autofuse.images.bytestream import (
     regular_file,
     trailing,
 )
+from autofuse.images.tiff_gate import tiff_sizes
 
 _HEADER_BYTES = 1 << 16
 """A text header that is longer is not believed."""
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_PNG_GREY, _PNG_GREY_ALPHA = 0, 4
+"""Grey of fewer than 8 bits would be stretched to 0 to 255 while it is read, so that labels change."""
 _META_BYTES = {
     "MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4, "MET_LONG": 4,
     "MET_ULONG": 4, "MET_LONG_LONG": 8, "MET_ULONG_LONG": 8, "MET_FLOAT": 4, "MET_DOUBLE": 8,
@@ -60,7 +62,9 @@ def check_foreign(path: Path, ending: str, max_voxels: int, *, voxels: bool = Tr
         DataError: if it is not self-contained, damaged, cut off, too large, or of a kind that is not read.
     """
     with regular_file(path) as stream:
-        if ending == ".png":
+        if ending in (".tif", ".tiff"):
+            check_size(tiff_sizes(stream, path), max_voxels, path)
+        elif ending == ".png":
             _check_png(stream, path, max_voxels)
         elif ending in (".mha", ".nrrd"):
             payload = (_meta_payload if ending == ".mha" else _nrrd_payload)(stream.read(_HEADER_BYTES), path)
@@ -175,7 +179,10 @@ def _check_png(stream: BinaryIO, path: Path, max_voxels: int) -> None:
         if first:
             if kind != b"IHDR" or length != 13:
                 raise damaged(path, "it does not begin with its size")
-            check_size(struct.unpack_from(">II", body), max_voxels, path)
+            width, length, bits, colour = struct.unpack_from(">IIBB", body)
+            check_size((width, length), max_voxels, path)
+            if (bits < 8 and colour == _PNG_GREY) or colour == _PNG_GREY_ALPHA:
+                raise _not_readable(path, f"it has {bits} bits a pixel, PNG colour type {colour}")
             first = False
     if left:
         raise trailing(path)

@@ -16,8 +16,8 @@ from autofuse.images.nifti_header import MAX_VOXELS
 from autofuse.images.nifti_read import open_nifti, read_nifti
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
-FOREIGN_ENDINGS = (".mha", ".nrrd", ".png", ".tif", ".tiff")
-SUPPORTED_ENDINGS = NIFTI_ENDINGS + FOREIGN_ENDINGS
+VOLUME_ENDINGS = (*NIFTI_ENDINGS, ".mha", ".nrrd")
+SUPPORTED_ENDINGS = (*VOLUME_ENDINGS, ".png", ".tif", ".tiff")
 READ_TIME_LIMIT_S = 60.0
 
 _REFUSED_ENDINGS = {

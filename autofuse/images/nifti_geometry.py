@@ -27,6 +27,7 @@ LARGEST_SPACING_FROM_METRES_MM = 100.0
 """A voxel larger than this in a file that claims metres: the unit is wrong, not the patient."""
 FORM_TOLERANCE_MM = 0.1
 """sform and qform may differ by this much at any corner before it is said."""
+QUATERNION_SLACK = 1e-4
 SPACING_TOLERANCE = 1e-3
 """Relative difference between pixdim and the sform's column lengths before it is said."""
 
@@ -109,14 +110,15 @@ def _sform(header: NiftiHeader, unit: float, spacing: Triple, path: Path) -> Aff
 def _qform(header: NiftiHeader, unit: float, spacing: Triple, path: Path, *, needed: bool) -> Affine | None:
     """The qform's affine (nifti1.h, method 2), or None if it is broken and not needed."""
     square = sum(part * part for part in header.quatern)
-    if not all(map(math.isfinite, (*header.quatern, *header.qoffset))) or square > 1 + 1e-4:
+    finite = all(map(math.isfinite, (*header.quatern, *header.qoffset)))
+    if not finite or square > 1 + QUATERNION_SLACK or header.pixdim[0] not in (-1, 0, 1):
         if not needed:
             return None
         raise DataError(
             "The orientation (qform quaternion) in the header is not a rotation.",
             file=path,
-            found=f"quaternion {header.quatern}, offset {header.qoffset}",
-            expected="finite numbers with b² + c² + d² ≤ 1",
+            found=f"quaternion {header.quatern}, offset {header.qoffset}, handedness (pixdim[0]) {header.pixdim[0]}",
+            expected="finite numbers with b² + c² + d² ≤ 1, handedness -1 or 1",
             remedy="Convert the image anew from its source.",
         )
     affine = np.eye(4)

@@ -20,6 +20,8 @@ NIFTI2_BYTES = 540
 LARGEST_EXTENSION = 1 << 26
 """Bytes of header extensions before the voxels that are still believed (64 MiB)."""
 MAX_VOXELS = 2**31
+LARGEST_FORM_CODE = 5
+"""NIFTI_XFORM_TEMPLATE_OTHER"""
 
 # name: (struct format without byte order, offset)
 _NIFTI1 = {
@@ -60,7 +62,6 @@ class NiftiHeader:
         offset: where the voxels begin, bytes.
         slope, intercept: stored values times slope plus intercept; 1 and 0 for none.
         pixdim, units, qform_code, sform_code, quatern, qoffset, srow: as in the file.
-        warnings: what was odd.
     """
 
     version: int
@@ -78,7 +79,6 @@ class NiftiHeader:
     quatern: tuple[float, ...]
     qoffset: tuple[float, ...]
     srow: tuple[float, ...]
-    warnings: tuple[str, ...] = ()
 
     @property
     def voxels(self) -> int:
@@ -115,9 +115,9 @@ def parse_header(content: bytes, path: Path, *, max_voxels: int = MAX_VOXELS) ->
         for name, (form, offset) in (_NIFTI1 if version == 1 else _NIFTI2).items()
     }
     _check_magic(raw["magic"][0], version, path)
-    warnings: list[str] = []
     shape, axes = _shape(raw["dim"], path, max_voxels)
     stored = _stored_type(raw["datatype"][0], raw["bitpix"][0], path)
+    _check_form_codes(raw["qform_code"][0], raw["sform_code"][0], path)
     slope, intercept = _scaling(raw["scl_slope"][0], raw["scl_inter"][0], path)
     return NiftiHeader(
         version=version,
@@ -125,7 +125,7 @@ def parse_header(content: bytes, path: Path, *, max_voxels: int = MAX_VOXELS) ->
         shape=shape,
         axes=axes,
         stored=order + stored,
-        offset=_offset(raw["vox_offset"][0], version, path, warnings),
+        offset=_offset(raw["vox_offset"][0], version, path),
         slope=slope,
         intercept=intercept,
         pixdim=raw["pixdim"],
@@ -135,7 +135,6 @@ def parse_header(content: bytes, path: Path, *, max_voxels: int = MAX_VOXELS) ->
         quatern=raw["quatern"],
         qoffset=raw["qoffset"],
         srow=raw["srow"],
-        warnings=tuple(warnings),
     )
 
 
@@ -252,12 +251,21 @@ def _scaling(slope: float, intercept: float, path: Path) -> tuple[float, float]:
     return (1.0, 0.0) if slope == 0 else (slope, intercept)
 
 
-def _offset(value: float, version: int, path: Path, warnings: list[str]) -> int:
-    """Where the voxels begin; 0 means directly behind the header, as nifti_clib and nibabel read it."""
+def _check_form_codes(qform: int, sform: int, path: Path) -> None:
+    """Undefined codes are refused: some readers take such an affine, others pass over it."""
+    if not (0 <= qform <= LARGEST_FORM_CODE and 0 <= sform <= LARGEST_FORM_CODE):
+        raise DataError(
+            "The header does not say which of its affines holds.",
+            file=path,
+            found=f"qform_code {qform}, sform_code {sform}",
+            expected=f"0 to {LARGEST_FORM_CODE} each",
+            remedy="Copy the file from its source again, or convert it anew.",
+        )
+
+
+def _offset(value: float, version: int, path: Path) -> int:
+    """Where the voxels begin; 0 is refused, since nifti_clib and nibabel read it differently."""
     smallest = NIFTI1_BYTES + 4 if version == 1 else NIFTI2_BYTES + 4
-    if value == 0:
-        warnings.append(f"vox_offset is 0; read as {smallest}")
-        return smallest
     if not math.isfinite(value) or value != int(value) or not smallest <= value <= LARGEST_EXTENSION:
         raise DataError(
             "The header says that the voxels begin at an impossible place.",

@@ -79,7 +79,7 @@ def open_nifti(path: Path, *, max_voxels: int = MAX_VOXELS) -> Iterator[OpenNift
         elif size != declared:
             raise damaged(path, f"{size} bytes instead of {declared}") if size < declared else trailing(path)
         _skip(source, header.offset - len(start), path)
-        yield OpenNifti(header, geometry, (*header.warnings, *oddities), source)
+        yield OpenNifti(header, geometry, oddities, source)
 
 
 def read_nifti(

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from autofuse.foundation.errors import DataError
 from autofuse.images.geometry import Geometry
-from autofuse.images.io import NIFTI_ENDINGS, ending_of
+from autofuse.images.io import NIFTI_ENDINGS, VOLUME_ENDINGS, ending_of
 from autofuse.images.nifti_write import write_nifti
 
 _LABEL_TYPES = (np.uint8, np.int16, np.int32, np.int64)
+_PICTURE_LABEL_TYPES = (np.uint8, np.uint16)
 
 
 def write_image(path: str | Path, voxels: NDArray[Any], geometry: Geometry) -> None:
@@ -48,9 +49,13 @@ def write_labels(path: str | Path, voxels: NDArray[Any], geometry: Geometry) -> 
     Raises:
         ResourceError: as ``write_image``.
         TypeError: if ``voxels`` are not integers.
+        ValueError: if the format cannot hold them, or they do not fit the geometry.
     """
     if voxels.dtype.kind not in "iub":
         raise TypeError(f"labels must be integers, not {voxels.dtype}")
     low, high = int(voxels.min()), int(voxels.max())
-    fitting = (kind for kind in _LABEL_TYPES if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
-    write_image(path, voxels.astype(next(fitting), copy=False), geometry)
+    types = _LABEL_TYPES if ending_of(Path(path)) in VOLUME_ENDINGS else _PICTURE_LABEL_TYPES
+    fitting = [kind for kind in types if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max]
+    if not fitting:
+        raise ValueError(f"labels from {low} to {high} do not fit into a file of this format")
+    write_image(path, voxels.astype(fitting[0], copy=False), geometry)
