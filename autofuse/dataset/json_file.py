@@ -22,10 +22,13 @@ def read_json(path: Path) -> Any:
             raise DataError("The file does not exist or is no regular file.", file=path, remedy="Add or replace it.")
         if path.stat().st_size > MAX_BYTES:
             raise DataError("The JSON file is far too large.", file=path, found=f"{path.stat().st_size} bytes")
-        return json.loads(
+        content = json.loads(
             path.read_text(encoding="utf-8-sig"), object_pairs_hook=_unique_keys, parse_constant=_refuse_constant
         )
-    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        # An escape such as \ud800 alone is no character: no file or message could hold it.
+        json.dumps(content, ensure_ascii=False).encode()
+        return content
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(
             "The file cannot be read as JSON.",
             file=path,

@@ -20,7 +20,7 @@ def is_decathlon_style(content: dict[str, Any]) -> bool:
     return (
         isinstance(labels, dict)
         and bool(labels)
-        and all(key.strip().isdigit() for key in labels)
+        and all(key.isdecimal() for key in labels)
         and all(isinstance(name, str) for name in labels.values())
     )
 

@@ -9,7 +9,15 @@ from typing import Any
 
 from autofuse.dataset.assembly import Draft, Images, assemble, images_of
 from autofuse.dataset.description import FILE, Description, check_count
-from autofuse.dataset.listing import group_by_case, is_junk, labels_by_case, list_files, listed_file, note_orphans
+from autofuse.dataset.listing import (
+    contained,
+    group_by_case,
+    is_junk,
+    labels_by_case,
+    list_files,
+    listed_file,
+    note_orphans,
+)
 from autofuse.dataset.problems import Findings
 from autofuse.dataset.types import Dataset
 
@@ -42,10 +50,11 @@ def import_nnunet(root: Path, description: Description, findings: Findings) -> D
 def add_truths(root: Path, draft: Draft, description: Description, findings: Findings) -> None:
     """Find the labels that predictions are judged by: labelsTr_dense (or the declared folder) and labelsTs."""
     declared = description.extensions.evaluation_labels
-    if declared is not None and not (root / declared).is_dir():
+    inside = declared is not None and contained(root, declared, description.extensions.outside_files) is not None
+    if declared is not None and not (inside and (root / declared).is_dir()):
         findings.error(
             "autofuse key",
-            "The folder that autofuse.evaluation_labels names does not exist.",
+            "The folder that autofuse.evaluation_labels names does not exist in the data set's folder.",
             file=declared,
             remedy="Correct the name in dataset.json.",
         )

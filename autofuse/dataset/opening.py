@@ -11,7 +11,7 @@ from autofuse.dataset.decathlon import import_decathlon, is_decathlon
 from autofuse.dataset.description import FILE, read_description
 from autofuse.dataset.listing import group_by_case, list_files
 from autofuse.dataset.nnunet import FLAT_ENDINGS, import_nnunet
-from autofuse.dataset.problems import Findings
+from autofuse.dataset.problems import Findings, printable
 from autofuse.dataset.table import FILE as TABLE
 from autofuse.dataset.table import import_table
 from autofuse.dataset.types import Case, Dataset, Labels, Modality
@@ -41,6 +41,9 @@ def survey(folder: str | Path) -> tuple[Dataset | None, Findings]:
     if root.name == FILE and root.is_file():
         root = root.parent
     findings = Findings(root)
+    if printable(str(root)) != str(root):
+        findings.error("folder", "The folder's path is not valid UTF-8.", file=root, remedy="Rename the folder.")
+        return None, findings
     if not root.is_dir():
         findings.error(
             "folder",
