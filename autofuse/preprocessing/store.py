@@ -138,20 +138,26 @@ class StoredCase:
         """Coordinates (n, 3) of sampled voxels by class index; background only where labels are sparse."""
         if self.annotation == "none":
             return {}
-        rows = np.load(self.folder / FOREGROUND, allow_pickle=False)
+        try:
+            rows = np.load(self.folder / FOREGROUND, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise self._unreadable(FOREGROUND, error) from error
         return {int(value): rows[rows[:, 0] == value, 1:] for value in np.unique(rows[:, 0])}
 
     def _part(self, name: str, box: Box) -> NDArray[np.generic]:
         try:
             return read_array(self.folder / name, box)
         except (OSError, RuntimeError, ValueError) as error:
-            raise DataError(
-                "A prepared file of this case cannot be read.",
-                case=self.id,
-                file=self.folder / name,
-                found=str(error)[:200],
-                remedy="Run `autofuse preprocess` again; it makes this case anew.",
-            ) from error
+            raise self._unreadable(name, error) from error
+
+    def _unreadable(self, name: str, error: Exception) -> DataError:
+        return DataError(
+            "A prepared file of this case cannot be read.",
+            case=self.id,
+            file=self.folder / name,
+            found=str(error)[:200],
+            remedy="Run `autofuse preprocess` again; it makes this case anew.",
+        )
 
 
 class Store:

@@ -99,9 +99,13 @@ def test_damage_is_found_and_named(tmp_path: Path, file: str, damage: str) -> No
 def test_a_file_that_cannot_be_decompressed_names_the_case(tmp_path: Path) -> None:
     plan = tiny_plan()
     store = fill_store(tmp_path, plan, [raw_case("a")])
-    (tmp_path / "a" / "images.b2nd").write_bytes(b"nothing of the kind")
+    for name in ("images.b2nd", "foreground.npy"):
+        (tmp_path / "a" / name).write_bytes(b"nothing of the kind")
     with pytest.raises(DataError) as caught:
         store.open("a").read()
+    assert caught.value.case == "a"
+    with pytest.raises(DataError) as caught:
+        _ = store.open("a").foreground
     assert caught.value.case == "a"
 
 
