@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 
@@ -86,3 +87,14 @@ def test_missing_folder_is_a_result_and_not_an_exception(tmp_path: Path) -> None
     assert not report.ok and report.facts is None
     build(tmp_path / "above" / "Dataset001_Tiny")
     assert "Dataset001_Tiny" in str(check_dataset(tmp_path / "above").problems[0].found)
+
+
+def test_test_cases_are_compared_with_training_cases(tmp_path: Path) -> None:
+    names = ("p1_visit1", "p1_visit2", "p2_visit1")
+    folder = build(tmp_path / "Dataset001_Tiny", cases=names, tests=("p2_visit2", "p3_visit1"))
+    shutil.copy(image_of(folder, "p1_visit2", 0), folder / "imagesTs" / "p3_visit1_0000.nii.gz")
+    shutil.copy(image_of(folder, "p1_visit1", 0), folder / "imagesTs")
+    told = [(problem.rule, problem.case) for problem in check_dataset(folder, workers=0).warnings]
+    assert ("subject in test", "p2_visit2") in told
+    assert ("identical cases", "p3_visit1") in told
+    assert ("similar ids", "p1_visit1") in told
