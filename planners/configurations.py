@@ -104,16 +104,17 @@ def _size_decisions(name: str, scene: Scene, choice: Choice) -> tuple[Decision, 
         rule = "the largest patch that fits the memory dial at the smallest batch; then the largest batch"
     else:
         rule = (
-            f"the first candidate that fits the memory dial and lets {wanted_steps(budget, rules)} steps fit into "
-            f"{seconds:.0f} s of training; the width gives way first (to {rules.good_width}), then patch, then steps"
+            f"the first size that fits the memory dial and lets {wanted_steps(budget, rules)} steps fit into "
+            f"{seconds:.0f} s of training. What gives way, in order: width to {rules.good_width} channels, patch, "
+            f"steps to {rules.few_steps_share:.0%}, patch again, the rest of the width"
         )
         evidence |= {"minutes": budget.minutes, "training_s": round(seconds, 1)}
         if taken.step_s is not None:
             evidence |= {"step_s": _significant(taken.step_s), "steps_that_fit": int(seconds / taken.step_s)}
         if not choice.in_time:
-            rule += "; nothing let as many steps fit, so the smallest network was taken"
+            rule += ". Nothing let as many steps fit, so the smallest was taken"
     if seen < rules.low_share:
-        rule += f"; note: the patch sees less than {rules.low_share:.0%} of the median case"
+        rule += f". Note: the patch sees less than {rules.low_share:.0%} of the median case"
     return (
         Decision(
             what=f"patch, network and batch of {name}",

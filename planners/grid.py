@@ -74,7 +74,8 @@ def _target_spacing(spacings: np.ndarray, shapes: np.ndarray, rules: Thresholds)
     alternatives: tuple[str, ...] = ()
     if coarse and few:
         finer = float(np.percentile(spacings[:, worst], rules.coarse_percentile))
-        alternatives = (f"the coarse axis' median too: {target[worst]:g} mm; finer cases would lose slices",)
+        if finer < target[worst]:
+            alternatives = (f"the coarse axis' median too: {target[worst]:g} mm; finer cases would lose slices",)
         target[worst] = max(finer, float(target[others].max()))
         evidence["coarse_axis_percentile_mm"] = round(finer, _DIGITS)
         rule = (
@@ -100,9 +101,8 @@ def _axis_order(target: np.ndarray, shapes: np.ndarray, rules: Thresholds) -> tu
         rule = "the axis with the largest spacing comes first"
     order = (first, *(axis for axis in range(3) if axis != first))
     evidence: dict[str, JsonValue] = {"target_spacing_mm": _numbers(target)}
-    return (order[0], order[1], order[2]), Decision(
-        what="axis order", chosen=str(order), rule=rule, evidence=evidence
-    )
+    chosen = ", ".join("zyx"[axis] for axis in order)
+    return (order[0], order[1], order[2]), Decision(what="axis order", chosen=chosen, rule=rule, evidence=evidence)
 
 
 def _anisotropic_axis(target: np.ndarray, spacings: np.ndarray, rules: Thresholds) -> tuple[int | None, Decision]:

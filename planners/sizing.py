@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
@@ -87,7 +88,7 @@ def training_seconds(budget: Budget, rules: Thresholds) -> float | None:
 def wanted_steps(budget: Budget, rules: Thresholds) -> int:
     """Steps that should fit into the minutes: the reference, growing with the square root of the time."""
     minutes = budget.minutes or rules.reference_minutes
-    return max(1, round(rules.reference_steps * (minutes / rules.reference_minutes) ** 0.5))
+    return max(1, round(rules.reference_steps * math.sqrt(minutes / rules.reference_minutes)))
 
 
 def first_pyramid(scene: Scene) -> Pyramid:
@@ -143,9 +144,9 @@ def candidate(scene: Scene, rung: Rung) -> Candidate:
 def most_batch(scene: Scene, pyramid: Pyramid) -> int:
     """Most samples a batch may have: few enough to show only a small share of the data set's voxels (rule 6)."""
     rules = scene.rules
-    voxels: int = prod(scene.median_shape) * scene.cases
-    share: int = round(voxels * rules.batch_share / pyramid.voxels)
-    return max(rules.min_batch, min(rules.max_batch, share))
+    voxels = prod(scene.median_shape) * scene.cases
+    share = round(voxels * rules.batch_share / pyramid.voxels)
+    return int(max(rules.min_batch, min(rules.max_batch, share)))
 
 
 def fits_memory(scene: Scene, item: Candidate) -> bool:
