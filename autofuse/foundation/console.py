@@ -66,7 +66,7 @@ def say(text: str) -> None:
     if not _settings.quiet:
         from rich.markup import escape
 
-        console().print(escape(text))
+        console().print(escape(text), soft_wrap=True)
 
 
 @contextmanager

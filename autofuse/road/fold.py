@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from autofuse.foundation.console import say
 from autofuse.foundation.errors import UsageError
-from autofuse.road.groundwork import Ground
+from autofuse.road.groundwork import Ground, waiting_lock
 from autofuse.road.runs import TrainedFold, read_fold, require_fold
 from autofuse.training.run import RunPlan, make_trainer, plan_run, run_name
 
@@ -87,9 +87,11 @@ def prepare(ground: Ground, configuration: Configuration, workers: int | None) -
     """The prepared store of ``configuration``; cases that are prepared already are left as they are."""
     from autofuse.preprocessing.all_cases import prepare_dataset
 
-    return prepare_dataset(
-        ground.dataset, ground.plan, configuration, ground.workspace, workers=workers, device=ground.device
-    )
+    # Folds that start together want the same store: one prepares it, the others wait and find it.
+    with waiting_lock(ground.workspace.folder / "prepared"):
+        return prepare_dataset(
+            ground.dataset, ground.plan, configuration, ground.workspace, workers=workers, device=ground.device
+        )
 
 
 def chosen_trainer(ground: Ground, method: Method) -> tuple[str, Trainer]:

@@ -75,6 +75,11 @@ def test_heavy_imports_wait_until_they_are_needed(file: Path) -> None:
         assert not _imports(tree.body) & HEAVY
 
 
+def test_modules_of_tests_have_names_of_their_own() -> None:
+    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name not in {"conftest.py", "__init__.py"}]
+    assert sorted(names) == sorted(set(names)), "pytest imports them by name alone"
+
+
 def test_version_is_told_once() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     from autofuse import __version__

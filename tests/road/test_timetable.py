@@ -37,7 +37,7 @@ def _plan(configuration: Configuration) -> Plan:
         planner="test",
         dataset="Data",
         fingerprint_digest="0" * 64,
-        budget=Budget(memory_gib=1.0),
+        budget=Budget(memory_gib=0.5),
         modalities=("T1",),
         labels=Labels(classes=(LabelClass(name="a", raw_values=(1,)),)),
         transpose=(0, 1, 2),

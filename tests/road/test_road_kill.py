@@ -1,0 +1,75 @@
+"""Killed at random moments and given again, the command ends with the bytes of an undisturbed run."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tiny_road import draw
+
+KILLS = int(os.environ.get("AUTOFUSE_KILLS", "6"))
+STEPS = 20
+SEED = int(os.environ.get("AUTOFUSE_KILL_SEED", str(random.SystemRandom().randrange(10**6))))
+
+
+def _start(raw: Path, workspace: Path) -> subprocess.Popen[bytes]:
+    options = ["--workspace", str(workspace), "--steps", str(STEPS), "--memory", "0.5GiB", "--device", "cpu"]
+    command = [sys.executable, "-m", "autofuse", "run", str(raw), *options, "--workers", "0", "--quiet"]
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True, cwd=workspace.parent
+    )
+
+
+def _finish(raw: Path, workspace: Path) -> float:
+    """Seconds that the command took to its good end."""
+    started = time.monotonic()
+    process = _start(raw, workspace)
+    _, told = process.communicate(timeout=300)
+    assert process.returncode == 0, told.decode()
+    return time.monotonic() - started
+
+
+def _products(workspace: Path) -> dict[str, bytes]:
+    """Everything that a run makes and that does not tell the time."""
+    kept = ("last.safetensors", "best.safetensors", "plan.json", "splits.json", "fingerprint.json", "run.json")
+    folder = next(path for path in workspace.iterdir() if path.is_dir())
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.name in kept or path.name.endswith((".nii.gz", "scores.json", "scores.csv"))
+    }
+
+
+def _orphans(workspace: Path) -> list[Path]:
+    return [path for path in workspace.rglob(".tmp-*") if "for_next_stage" not in path.parts]
+
+
+@pytest.mark.slow
+def test_kills_change_nothing(tmp_path: Path) -> None:
+    raw = draw(tmp_path)
+    whole_s = _finish(raw, tmp_path / "undisturbed")
+    generator = random.Random(SEED)
+    killed = 0
+    while killed < KILLS:
+        process = _start(raw, tmp_path / "killed")
+        # Most of a process is start-up; the moments lie over everything that follows it, too.
+        time.sleep(generator.uniform(0.1, whole_s))
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            killed += 1
+        _, told = process.communicate(timeout=60)
+        assert process.returncode in (0, -signal.SIGKILL), told.decode()
+        if process.returncode == 0:
+            killed += 1
+    _finish(raw, tmp_path / "killed")
+    expected, found = _products(tmp_path / "undisturbed"), _products(tmp_path / "killed")
+    assert found.keys() == expected.keys(), f"seed {SEED}"
+    assert {name for name in expected if expected[name] != found[name]} == set(), f"seed {SEED}"
+    assert any(name.endswith("last.safetensors") for name in expected)
+    assert _orphans(tmp_path / "killed") == []
