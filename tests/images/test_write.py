@@ -146,10 +146,10 @@ def test_nifti2_of_nibabel_in_both_byte_orders_is_read(tmp_path: Path) -> None:
 def test_same_image_has_same_bytes(tmp_path: Path, brain: NDArray[np.int16]) -> None:
     grid = oblique(1, (24, 40, 36))
     digests = set()
-    for name in ("a.nii.gz", "b.nii.gz"):
+    for name in ("a.nii.gz", "b.nii.gz", "c.nii.gz"):
         write_image(tmp_path / name, brain, grid)
         digests.add(hashlib.sha256((tmp_path / name).read_bytes()).hexdigest())
-        time.sleep(1.01)
+        time.sleep(0.6)  # a time stamp in seconds would differ
     assert len(digests) == 1
     assert len(gzip.decompress((tmp_path / "a.nii.gz").read_bytes())) == 352 + brain.nbytes
 
@@ -237,7 +237,7 @@ def test_killed_while_writing_leaves_old_or_new(tmp_path: Path) -> None:
     path = tmp_path / "image.nii.gz"
     write_image(path, np.full((40, 200, 200), 1, np.int16), Geometry((40, 200, 200)))
     rng = np.random.default_rng(11)
-    for _ in range(8):
+    for _ in range(6):
         process = subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE)
         assert process.stdout is not None and process.stdout.readline()
         time.sleep(float(rng.uniform(0.01, 0.15)))
