@@ -41,9 +41,24 @@ def survey(folder: str | Path) -> tuple[Dataset | None, Findings]:
     if root.name == FILE and root.is_file():
         root = root.parent
     findings = Findings(root)
+    try:
+        return _import(root, findings), findings
+    except OSError as error:  # a folder that may not be entered, a share that went away
+        findings.error(
+            "folder",
+            "The data set's folder cannot be read.",
+            file=error.filename or root,
+            found=error.strerror or str(error),
+            remedy="Check the permissions of the folder and that its disk is there.",
+        )
+        return None, findings
+
+
+def _import(root: Path, findings: Findings) -> Dataset | None:
+    """What the importer that fits the folder makes of it."""
     if printable(str(root)) != str(root):
         findings.error("folder", "The folder's path is not valid UTF-8.", file=root, remedy="Rename the folder.")
-        return None, findings
+        return None
     if not root.is_dir():
         findings.error(
             "folder",
@@ -51,18 +66,17 @@ def survey(folder: str | Path) -> tuple[Dataset | None, Findings]:
             file=root,
             remedy="Check the path that was given.",
         )
-        return None, findings
-    before = len(findings.errors)
+        return None
     described = (root / FILE).exists() or (root / FILE).is_symlink()
     description = read_description(root, findings) if described else None
-    if len(findings.errors) > before and description is None:
-        return None, findings
+    if described and description is None:
+        return None
     if description is not None and is_decathlon(description.content):
-        return import_decathlon(root, description, findings), findings
+        return import_decathlon(root, description, findings)
     if (root / TABLE).is_file() and (description is None or not description.channels):
-        return import_table(root, description, findings), findings
+        return import_table(root, description, findings)
     if description is not None:
-        return import_nnunet(root, description, findings), findings
+        return import_nnunet(root, description, findings)
     findings.error(
         "folder",
         "The folder holds neither a dataset.json nor a cases.csv, so it is no data set.",
@@ -71,7 +85,7 @@ def survey(folder: str | Path) -> tuple[Dataset | None, Findings]:
         expected="imagesTr, labelsTr and dataset.json (nnU-Net's layout), or cases.csv",
         remedy="Give the folder that holds dataset.json; documentation/reference/dataset_format.md describes it.",
     )
-    return None, findings
+    return None
 
 
 def _hint(root: Path) -> str:

@@ -98,3 +98,15 @@ def test_test_cases_are_compared_with_training_cases(tmp_path: Path) -> None:
     assert ("subject in test", "p2_visit2") in told
     assert ("identical cases", "p3_visit1") in told
     assert ("similar ids", "p1_visit1") in told
+
+
+def test_a_folder_that_may_not_be_entered_is_a_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = build(tmp_path / "Dataset001_Tiny")
+
+    def refuse(path: Path, *_: object, **__: object) -> object:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    report = check_dataset(folder, workers=0)
+    monkeypatch.undo()
+    assert not report.ok and report.problems[0].found == "Permission denied"
