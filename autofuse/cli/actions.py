@@ -44,8 +44,10 @@ def _check(options: Namespace) -> Answer:
 
 
 def _fingerprint(options: Namespace) -> Answer:
+    from autofuse.fingerprint.show import to_rich
+
     fingerprint = road.fingerprint(options.dataset, **_case_work(options))
-    return answer(fingerprint, lambda: tables.fingerprint(fingerprint))
+    return answer(fingerprint, lambda: to_rich(fingerprint))
 
 
 def _plan(options: Namespace) -> Answer:
@@ -62,10 +64,10 @@ def _plan(options: Namespace) -> Answer:
 
 
 def _explain(options: Namespace) -> Answer:
-    from autofuse.plan.explain import explain, explain_json
+    from autofuse.plan.explain import to_json, to_rich
 
     plan = road.plan(options.dataset, device=options.device, **_case_work(options))
-    return Answer(lambda: explain_json(plan), lambda console: console.print(explain(plan)))
+    return Answer(lambda: to_json(plan), lambda console: console.print(to_rich(plan)))
 
 
 def _preprocess(options: Namespace) -> Answer:

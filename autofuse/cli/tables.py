@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,21 +10,11 @@ if TYPE_CHECKING:
     from rich.console import Group, RenderableType
     from rich.table import Table
 
-    from autofuse.fingerprint.types import Fingerprint
     from autofuse.plan.types import Plan
     from autofuse.road import Inventory, Predicted, RunReport, TrainedFold
 
 WORST_SHOWN = 8
 """Cases listed, worst first."""
-
-
-def _table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    return table
 
 
 def _facts(rows: Mapping[str, str]) -> Table:
@@ -44,47 +34,11 @@ def where(paths: Mapping[str, str]) -> Table:
     return _facts(paths)
 
 
-def _axes(values: Sequence[float], digits: int = 2) -> str:
-    texts = [f"{value:.{digits}f}" for value in values]
-    return " × ".join(text.rstrip("0").rstrip(".") if digits else text for text in texts)  # noqa: RUF001
-
-
-def _median(rows: Sequence[Sequence[float]]) -> list[float]:
-    return [sorted(column)[len(column) // 2] for column in zip(*rows, strict=True)]
-
-
-def fingerprint(measured: Fingerprint) -> Group:
-    """What was measured, at a glance."""
-    from rich.console import Group
-
-    cases = measured.cases
-    sparse = sum(case.annotation == "sparse" for case in cases)
-    none = sum(case.annotation == "none" for case in cases)
-    facts = _facts(
-        {
-            "data set": measured.dataset,
-            "cases": f"{len(cases)} ({sparse} sparsely labelled, {none} not labelled)",
-            "shape, median": _axes(_median([case.shape for case in cases]), 0),
-            "after crop": _axes(_median([case.cropped_shape for case in cases]), 0),
-            "spacing, median": _axes(_median([case.spacing_mm for case in cases]), 3) + " mm",
-        }
-    )
-    numbers = ("missing", "mean", "std", "0.5 %", "median", "99.5 %")
-    modalities = _table("Intensities inside labelled foreground", "modality", *numbers, right=numbers)
-    for name, rate, item in zip(measured.modalities, measured.missing_rates, measured.intensities, strict=True):
-        values = (item.mean, item.std, item.percentile_00_5, item.median, item.percentile_99_5)
-        modalities.add_row(name, f"{rate:.0%}", *(f"{value:.4g}" for value in values))
-    columns = ("cases", "volume, median", "components", "share")
-    classes = _table("Classes", "class", *columns, right=columns)
-    for found in measured.classes:
-        volume, share = f"{found.volume_ml_median:.3g} ml", f"{found.volume_fraction_mean:.2%}"
-        classes.add_row(found.name, str(found.cases), volume, f"{found.components_median:g}", share)
-    return Group(facts, modalities, classes)
-
-
 def plan(decided: Plan) -> Group:
     """The plan in short; `autofuse explain` has the reasons."""
     from rich.console import Group
+
+    from autofuse.plan.explain import configuration_table
 
     budget = decided.budget
     chosen = decided.named(decided.configuration)
@@ -98,20 +52,7 @@ def plan(decided: Plan) -> Group:
             "steps": str(decided.steps),
         }
     )
-    columns = ("spacing mm", "patch", "batch", "stages", "features", "memory GiB", "s / step")
-    table = _table("Configurations", "name", *columns, right=columns)
-    for item in decided.configurations:
-        table.add_row(
-            item.name + (f" after {item.previous}" if item.previous else ""),
-            _axes(item.spacing_mm),
-            _axes(item.patch, 0),
-            str(item.batch),
-            str(len(item.network.features)),
-            f"{item.network.features[0]} … {item.network.features[-1]}",
-            f"{item.memory_gib:.2f}",
-            "–" if item.seconds_per_step is None else f"{item.seconds_per_step:.2f}",  # noqa: RUF001
-        )
-    return Group(facts, table)
+    return Group(facts, configuration_table(decided))
 
 
 def trained(fold: TrainedFold) -> RenderableType:

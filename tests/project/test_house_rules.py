@@ -88,6 +88,14 @@ def test_version_is_told_once() -> None:
     assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
+def test_every_exported_name_is_there() -> None:
+    import autofuse
+
+    for name in autofuse.__all__:
+        assert getattr(autofuse, name) is not None
+    assert set(autofuse.__all__) == {*autofuse._HOMES, "__version__"}
+
+
 def test_constraints_pin_every_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
