@@ -16,12 +16,11 @@ from autofuse.testing.conformance import Check, CheckResult, ConformanceError, r
 from autofuse.testing.fingerprints import example_fingerprints
 
 BUDGETS = (
-    Budget(memory_gib=8.0),
     Budget(memory_gib=2.0),
     Budget(memory_gib=4.0, minutes=20.0, flops_per_s=1e11, elements_per_s=1e9, precision="bf16", threads=2),
     Budget(memory_gib=24.0, device="cuda", precision="fp16"),
 )
-"""A desktop, a small machine, one in a hurry, a GPU."""
+"""A small machine, one in a hurry, a GPU."""
 TIME_TOLERANCE = 1.02
 """Planned steps may take this much of the time dial, for rounding."""
 

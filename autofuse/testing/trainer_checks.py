@@ -16,10 +16,10 @@ from autofuse.foundation.values import canonical_json
 from autofuse.sampling.batch import Batch
 from autofuse.testing.conformance import Check
 from autofuse.testing.examples import example_batch
-from autofuse.testing.trial import Trial, changed, gradients, one_sample, snapshot, without_modality
+from autofuse.testing.trial import HALFWAY, Trial, changed, gradients, one_sample, snapshot, without_modality
 from autofuse.training.trainer import Trainer
 
-OVERFIT_STEPS = 20
+OVERFIT_STEPS = 12
 OVERFIT_LEARNING_RATE = 0.05
 OVERFIT_CLIP = 1.0
 MATE_TOLERANCE = 1e-3
@@ -231,6 +231,19 @@ def training_repeats(trial: Trial) -> Iterator[str]:
             yield f"terms of {objective.name!r} differ under one seed; keep no state outside the networks"
 
 
+def after_step_repeats(trial: Trial) -> Iterator[str]:
+    """What ``after_step`` changes is finite, and a function of networks and progress alone."""
+    nets, others = trial.networks(), trial.networks()
+    with torch.no_grad():
+        for seed, given in enumerate((nets, others)):
+            torch.manual_seed(seed)
+            trial.trainer.after_step(given, HALFWAY)
+    if changed(nets, snapshot(others)):
+        yield "after_step did something else the second time; it may depend on networks and progress only"
+    if not all(bool(value.isfinite().all()) for value in snapshot(nets).values()):
+        yield "after_step left numbers that are not finite"
+
+
 def _about(terms: Mapping[str, Any], where: str) -> Iterator[str]:
     if not terms:
         yield f"{where} gives no terms"
@@ -238,7 +251,7 @@ def _about(terms: Mapping[str, Any], where: str) -> Iterator[str]:
         if not isinstance(name, str) or not isinstance(value, Tensor) or value.numel() != 1:
             yield f"{where}: term {name!r} must be a tensor of one number under a name"
         elif not value.isfinite().all():
-            yield f"{where}: term {name!r} is {value.item()}"
+            yield f"{where}: term {name!r} is {value.item()}; guard divisions (by at least one voxel) and logarithms"
 
 
 def _finite(trial: Trial, batches: Mapping[str, Batch], when: str) -> Iterator[str]:
@@ -250,7 +263,7 @@ def _finite(trial: Trial, batches: Mapping[str, Batch], when: str) -> Iterator[s
         if loss.requires_grad:
             loss.backward()  # type: ignore[no-untyped-call]
         if not all(bool(gradient.isfinite().all()) for gradient in gradients(nets, objective.moves)):
-            yield f"a gradient of {objective.name!r} is not finite {when}; divide by at least one voxel"
+            yield f"a gradient of {objective.name!r} is not finite {when}; guard divisions and logarithms"
 
 
 def _relabelled(batches: Mapping[str, Batch], *, value: int, everywhere: bool = False) -> dict[str, Batch]:
@@ -291,5 +304,6 @@ TASK_CHECKS: dict[str, Check[Trial]] = {
         segmentation_is_sound,
         samples_do_not_depend_on_their_mates,
         training_repeats,
+        after_step_repeats,
     )
 }
