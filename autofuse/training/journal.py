@@ -25,11 +25,12 @@ PICTURE_EVERY_S = 60.0
 
 
 class Journal:
-    """The journal of one run in ``folder``, set back to ``history``."""
+    """The journal of one run in ``folder``, set back to ``history``; ``budget_s`` is the time of a timed run."""
 
-    def __init__(self, folder: Path, title: str, history: Sequence[EpochRecord]) -> None:
+    def __init__(self, folder: Path, title: str, history: Sequence[EpochRecord], budget_s: float | None = None) -> None:
         self.folder = folder
         self.title = title
+        self.budget_s = budget_s
         self._drawn = 0.0
         self._events: Any = None
         self._events_wanted = True
@@ -38,9 +39,11 @@ class Journal:
     def add(self, record: EpochRecord, history: Sequence[EpochRecord], *, last: bool) -> None:
         """Write one more epoch; ``history`` includes it."""
         append_line(self.folder / LOG_NAME, record.model_dump_json())
-        log().info("%s: %s", self.title, epoch_line(record))
-        if not console().is_terminal:
-            say(epoch_line(record))
+        line = epoch_line(record, self.budget_s)
+        if console().is_terminal:  # where the bar shows the same
+            log().info("%s: %s", self.title, line)
+        else:
+            say(line)
         self._add_events(record)
         if last or time.monotonic() - self._drawn > PICTURE_EVERY_S:
             self.draw(history)
@@ -124,7 +127,7 @@ def append_line(path: Path, line: str) -> None:
         ) from error
 
 
-def epoch_line(record: EpochRecord) -> str:
+def epoch_line(record: EpochRecord, budget_s: float | None = None) -> str:
     """One epoch in one line for a person."""
     parts = [f"epoch {record.epoch}", f"step {record.step} of {record.steps}"]
     parts.append("loss not finite" if record.loss is None else f"loss {record.loss:.4f}")
@@ -132,6 +135,8 @@ def epoch_line(record: EpochRecord) -> str:
         parts.append(f"Dice {record.dice:.4f}")
     parts.append(f"{record.step_s:.3g} s a step")
     ahead_s = max(0, record.steps - record.step) * record.elapsed_s / max(1, record.step)
+    if budget_s is not None:
+        ahead_s = max(0.0, budget_s - record.elapsed_s)
     parts.append(f"about {duration(ahead_s)} left" if record.step < record.steps else "done")
     if record.skipped_steps:
         names = sorted({case for step in record.skipped for case in step.cases})

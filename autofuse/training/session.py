@@ -64,7 +64,7 @@ class Session:
         self.state = self._saved.resume() or TrainingState(schedule=Clock.first_schedule(run))
         patches = int(getattr(validate, "patches", 0) or 0)
         self._clock = Clock(run, self.state, started, validation_samples=patches / task.configuration.batch)
-        self._journal = Journal(folder, f"{run_name(run)}, fold {run.fold}", self.state.history)
+        self._journal = Journal(folder, f"{run_name(run)}, fold {run.fold}", self.state.history, self._clock.budget_s)
         self._saved_at = time.monotonic()
         self._advance: Advance = lambda n=1, note="": None
         if run.compiled and device.type == "cuda":

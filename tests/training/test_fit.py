@@ -64,6 +64,7 @@ def test_it_learns_one_small_case_by_heart(tmp_path: Path) -> None:
     assert hard_dice(model.nets, model.trainer).mean_dice == pytest.approx(result.dice)
 
 
+@pytest.mark.usefixtures("pictures")
 def test_what_a_run_leaves(tmp_path: Path) -> None:
     result = train(tmp_path, steps=12)
     names = {file.name for file in tmp_path.iterdir()}
@@ -79,6 +80,7 @@ def test_what_a_run_leaves(tmp_path: Path) -> None:
     assert records[0]["learning_rate"] == pytest.approx(0.02 * (1 - 4 / 12) ** 0.9)
 
 
+@pytest.mark.usefixtures("pictures")
 def test_events_for_tensorboard(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
