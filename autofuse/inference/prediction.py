@@ -103,6 +103,12 @@ class Prediction:
 
         return decode_labels(self.indices, self.labels)
 
+    def save(self, path: str | Path) -> None:
+        """Write the mask, atomically and verified; the ending decides the format."""
+        from autofuse.images.write import write_labels
+
+        write_labels(path, self.raw_labels(), self.geometry)
+
 
 def grid_key(task: Task) -> str:
     """Names the grid on which a configuration sees a case: equal keys, equal prepared case."""

@@ -204,7 +204,19 @@ def _add_tiles(
         logits = logits.unsqueeze(2) if len(plan.patch) == 2 else logits
         for tile, index, (rows, *rest) in zip(logits.to(sums.device), chosen, boxes, strict=True):
             place = (slice(None), slice(rows.start - first, rows.stop - first), *rest)
-            sums[place] += tile * _tile_weights(tiles, index, sums.device)
+            _add(sums[place], tile, _tile_weights(tiles, index, sums.device))
+
+
+def _add(sums: Tensor, tile: Tensor, weights: Tensor) -> None:
+    """Add ``tile`` times ``weights`` to ``sums``; on a CPU class by class, to need no second tile in memory."""
+    if sums.is_cuda:
+        sums += tile * weights
+    elif sums.dtype == tile.dtype:
+        for total, values in zip(sums, tile, strict=True):
+            total.addcmul_(values, weights)
+    else:
+        for total, values in zip(sums, tile, strict=True):
+            total += values * weights
 
 
 def _tile_weights(tiles: Tiling, index: Sequence[int], device: torch.device) -> Tensor:

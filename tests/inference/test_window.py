@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -37,7 +38,7 @@ def test_a_voxelwise_function_passes_unchanged(shape: tuple[int, ...], rows: int
 def test_rows_come_in_order_and_once() -> None:
     spans = [(part.start, part.stop) for part in sliding_window(voxelwise, view(30, 8, 8), replace(PLAN, rows=8))]
     assert spans[0][0] == 0 and spans[-1][1] == 30
-    assert all(a[1] == b[0] for a, b in zip(spans, spans[1:], strict=False))
+    assert all(a[1] == b[0] for a, b in pairwise(spans))
     assert len(spans) > 3
 
 

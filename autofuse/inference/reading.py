@@ -1,0 +1,69 @@
+"""Whether a case has what its models need, and the masks that a cascade's earlier stage left for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autofuse.dataset.grids import TOLERATED_GAP, describe, grid_gap
+from autofuse.dataset.label_codes import encode_labels
+from autofuse.dataset.types import Case, Dataset
+from autofuse.foundation.errors import DataError
+from autofuse.images.geometry import Geometry
+from autofuse.training.model import Model
+
+
+def require_modalities(dataset: Dataset, case: Case, models: Sequence[Model]) -> None:
+    """Nothing, if every modality that the case lacks may be absent: it is marked optional, training cases lack it too,
+    or all models were trained with modalities dropped.
+
+    Raises:
+        DataError: naming the modalities.
+    """
+    if all(model.task.configuration.network.modality_dropout > 0 for model in models):
+        return
+    lacking = [
+        modality.name
+        for channel, modality in enumerate(dataset.modalities)
+        if case.images[channel] is None
+        and not modality.optional
+        and all(other.images[channel] is not None for other in dataset.cases)
+    ]
+    if lacking:
+        raise DataError(
+            "This case lacks a modality that every training case had.",
+            case=case.id,
+            found="no " + ", no ".join(lacking),
+            expected=", ".join(modality.name for modality in dataset.modalities),
+            remedy="Add the image; or mark the modality as optional in the data set's description, and train for it.",
+        )
+
+
+def read_priors(
+    folders: Mapping[str, Path], dataset: Dataset, case: Case, geometry: Geometry
+) -> dict[str, NDArray[np.int16]]:
+    """By configuration, class indices on the native grid of the masks that an earlier stage wrote.
+
+    Raises:
+        DataError: if a mask is missing, damaged or on another grid.
+    """
+    from autofuse.images import read_label_image
+
+    found = {}
+    for name, folder in folders.items():
+        path = folder / f"{case.id}{dataset.file_ending}"
+        mask = read_label_image(path)
+        if mask.geometry.shape != geometry.shape or grid_gap(mask.geometry, geometry) > TOLERATED_GAP:
+            raise DataError(
+                "The mask of the cascade's first stage lies on another grid than the images.",
+                case=case.id,
+                file=path,
+                found=describe(mask.geometry),
+                expected=describe(geometry),
+                remedy=f"Predict this case with {name!r} again.",
+            )
+        found[name] = encode_labels(mask.voxels, dataset.labels)
+    return found

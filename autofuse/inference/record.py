@@ -1,0 +1,80 @@
+"""What is written beside a predicted mask, so that the same command skips what is finished and unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from autofuse.dataset.types import Case, Dataset
+from autofuse.fingerprint.sources import source_stamp
+from autofuse.foundation.errors import AutofuseError
+from autofuse.foundation.files import crc32_of_file
+from autofuse.foundation.values import StoredValue, short_hash
+from autofuse.inference.prediction import PredictOptions
+from autofuse.training.checkpoint import tensors_crc32
+from autofuse.training.model import Model
+
+RECORDS = "records"
+"""Folder beside the masks; a record a case, and the lock."""
+
+
+class PredictionRecord(StoredValue):
+    """One predicted case.
+
+    Attributes:
+        models: hash of each member (its run and its weights), in order; weights: their shares.
+        settings: hash of the options that decide the result.
+        source: names, sizes and times of the images, and of a cascade's earlier masks.
+        files: CRC-32 of the mask and, if kept, the probabilities, by name.
+    """
+
+    kind: ClassVar[str] = "prediction"
+
+    case: str
+    models: tuple[str, ...]
+    weights: tuple[float, ...] | None
+    settings: str
+    source: str
+    files: dict[str, int]
+
+
+def model_digest(model: Model) -> str:
+    """Names a model by what it was trained for and by its weights."""
+    weights = {name: tensor.cpu() for name, tensor in model.nets.state_dict().items()}
+    return short_hash([model.run.digest(), tensors_crc32(weights)])
+
+
+def settings_digest(options: PredictOptions, file_ending: str) -> str:
+    """Hash of the options that change masks; memory and the place of scratch files do not."""
+    return short_hash(
+        {
+            "step": options.step,
+            "mirror": options.mirror,
+            "device": options.device.split(":")[0],
+            "precision": options.precision,
+            "probabilities": options.probabilities,
+            "thresholds": options.thresholds,
+            "ending": file_ending,
+        }
+    )
+
+
+def source_of(dataset: Dataset, case: Case, priors: Sequence[Path]) -> str:
+    """Hash that changes when the images of a case, or the earlier masks that it is given, do.
+
+    Raises:
+        DataError: if an image is missing.
+    """
+    stamps = [[path.name, path.stat().st_size, crc32_of_file(path)] for path in priors if path.is_file()]
+    return short_hash([source_stamp(dataset, case.model_copy(update={"label": None})), stamps])
+
+
+def still_holds(path: Path, expected: PredictionRecord, out: Path) -> bool:
+    """Whether the record in ``path`` is the expected one (its files' checksums apart) and its files are whole."""
+    try:
+        found = PredictionRecord.load(path)
+        same = found.model_copy(update={"files": {}}) == expected.model_copy(update={"files": {}})
+        return same and bool(found.files) and all(crc32_of_file(out / name) == crc for name, crc in found.files.items())
+    except (AutofuseError, OSError):
+        return False

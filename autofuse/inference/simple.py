@@ -1,0 +1,142 @@
+"""Prediction in one call, for notebooks and scripts: a model and images in, a mask out; no workers, nothing written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autofuse.dataset.grids import TOLERATED_GAP, describe, grid_gap
+from autofuse.dataset.raw import RawCase
+from autofuse.dataset.types import Case, ImageFile
+from autofuse.foundation.errors import DataError, UsageError
+from autofuse.foundation.machine import default_device
+from autofuse.images.geometry import Geometry
+from autofuse.images.image import Image
+from autofuse.inference.case import Priors, predict_case
+from autofuse.inference.prediction import Prediction, PredictOptions
+from autofuse.training.model import RUN_NAME, Model, load_model
+
+AnyModel = Model | str | Path
+AnyImage = Image | str | Path | NDArray[Any] | tuple[NDArray[Any], Geometry] | None
+
+
+def predict(
+    model: AnyModel | Sequence[AnyModel],
+    images: Sequence[AnyImage] | Mapping[str, AnyImage],
+    *,
+    mirror: bool = True,
+    probabilities: bool = False,
+    device: str | None = None,
+    memory_gib: float | None = None,
+    priors: Priors | None = None,
+    case: str = "case",
+) -> Prediction:
+    """The segmentation of one case.
+
+    ``prediction.raw_labels()`` are the label values (z, y, x), ``prediction.geometry`` is their grid, and
+    ``prediction.save(path)`` writes a mask file.
+
+    Args:
+        model: a run's fold folder, a run folder (all its folds are averaged), a loaded model, or several of these.
+        images: per modality, in the plan's order or by name: a path, an ``Image``, an array (z, y, x) with 1 mm voxels,
+            an array with its ``Geometry``, or None where the case lacks the modality.
+        device: "cpu" or "cuda"; None takes a GPU where there is one.
+        priors: for the second stage of a cascade, the first stage's class indices by configuration name.
+
+    Raises:
+        UsageError, DataError, ModelError, ResourceError: naming what is wrong.
+    """
+    device = default_device(device)
+    wanted = [model] if isinstance(model, Model | str | Path) else list(model)
+    models = [loaded for item in wanted for loaded in load_models(item, device)]
+    if not models:
+        raise UsageError("There is no model to predict with.")
+    options = PredictOptions(mirror=mirror, probabilities=probabilities, device=device, memory_gib=memory_gib)
+    raw = _raw_case(case, _in_order(images, models[0].task.plan.modalities))
+    return predict_case(models, raw, options, priors=priors)
+
+
+def load_models(model: AnyModel, device: str = "cpu") -> list[Model]:
+    """The models that a folder holds: that of one fold, or those of all folds of a run.
+
+    Raises:
+        ModelError: if a model is missing or damaged.
+        UsageError: if the folder holds no run.
+    """
+    if isinstance(model, Model):
+        return [model]
+    folder = Path(model)
+    folds = [folder] if (folder / RUN_NAME).is_file() else sorted(path.parent for path in folder.glob(f"*/{RUN_NAME}"))
+    if not folds:
+        raise UsageError(
+            "This folder holds no trained model.",
+            found=str(folder),
+            expected=f"a folder with {RUN_NAME} in it, or in the folders fold_0, fold_1 ... below",
+        )
+    # Members of an ensemble wait in ordinary memory and visit the device one after another.
+    return [load_model(fold, device="cpu" if len(folds) > 1 else device) for fold in folds]
+
+
+def _in_order(images: Sequence[AnyImage] | Mapping[str, AnyImage], modalities: Sequence[str]) -> list[AnyImage]:
+    if isinstance(images, Mapping):
+        unknown = sorted(set(images) - set(modalities))
+        if unknown:
+            raise UsageError(
+                "The model has no such modality.", found=", ".join(unknown), expected=", ".join(modalities)
+            )
+        return [images.get(name) for name in modalities]
+    if isinstance(images, str | Path) or len(images) != len(modalities):
+        raise UsageError(
+            "Give one image per modality, None where there is none.",
+            found="one path" if isinstance(images, str | Path) else f"{len(images)} images",
+            expected=f"{len(modalities)}: {', '.join(modalities)}",
+        )
+    return list(images)
+
+
+def _raw_case(name: str, sources: Sequence[AnyImage]) -> RawCase:
+    images = [None if source is None else _image(name, source) for source in sources]
+    present = [image for image in images if image is not None]
+    if not present:
+        raise DataError("The case has no image at all.", case=name)
+    first = present[0].geometry
+    for image in present:
+        if image.geometry.shape != first.shape or grid_gap(image.geometry, first) > TOLERATED_GAP:
+            raise DataError(
+                "The images of the case lie on different grids.",
+                case=name,
+                found=describe(image.geometry),
+                expected=describe(first),
+                remedy="Resample them onto one grid.",
+            )
+    files = tuple(None if image is None else ImageFile(path=f"{m}") for m, image in enumerate(images))
+    return RawCase(Case(id=name, subject=name, images=files), tuple(images), None, first)
+
+
+def _image(case: str, source: Image | str | Path | NDArray[Any] | tuple[NDArray[Any], Geometry]) -> Image:
+    if isinstance(source, str | Path):
+        from autofuse.images import read_image
+
+        image = read_image(Path(source))
+    elif isinstance(source, Image):
+        image = source
+    else:
+        voxels, geometry = source if isinstance(source, tuple) else (source, None)
+        voxels = np.asarray(voxels)
+        voxels = voxels[None] if voxels.ndim == 2 else voxels
+        shape = voxels.shape[-3:]
+        image = Image(voxels, geometry or Geometry((int(shape[0]), int(shape[1]), int(shape[2]))))
+    if image.voxels.ndim != 3 or image.voxels.shape != image.geometry.shape:
+        raise DataError(
+            "An image must have three axes (z, y, x) and fit its geometry.",
+            case=case,
+            found=f"shape {image.voxels.shape}",
+            expected=f"{image.geometry.shape}",
+        )
+    if not np.isfinite(image.voxels).all():
+        raise DataError("An image has voxels that are not finite numbers.", case=case)
+    return image
