@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from pydantic import JsonValue
+
 from autofuse.dataset.types import Labels
 from autofuse.fingerprint.types import Fingerprint
 from autofuse.plan.types import Budget, Decision, Plan
@@ -84,7 +86,9 @@ class DefaultPlanner(Thresholds):
 def choose_encoder(budget: Budget, rules: Thresholds) -> tuple[Literal["plain", "residual"], Decision]:
     """Residual blocks where memory allows and time is not short; they learn a little better and take longer."""
     if rules.encoder != "auto":
-        return rules.encoder, Decision(what="encoder", chosen=rules.encoder, rule="set as a field of the planner")
+        evidence: dict[str, JsonValue] = {"encoder": rules.encoder}
+        rule = "set as a field of the planner"
+        return rules.encoder, Decision(what="encoder", chosen=rules.encoder, rule=rule, evidence=evidence)
     roomy = budget.minutes is None and budget.memory_gib >= rules.residual_memory_gib and budget.device == "cuda"
     chosen: Literal["plain", "residual"] = "residual" if roomy else "plain"
     other = "plain: fewer convolutions, but a little less accurate" if roomy else "residual: takes longer a step"
