@@ -58,7 +58,7 @@ class Timetable(StoredValue):
         plan_digest, configuration, minutes, folds: what it was made for.
         training_minutes: of one fold, by configuration; a cascade's stages have their own.
         reserve_s: kept for prediction.
-        mirror: whether prediction mirrors.
+        mirror: whether prediction mirrors; settled: whether that was decided after training, by measured speed.
     """
 
     kind: ClassVar[str] = "timetable"
@@ -70,6 +70,7 @@ class Timetable(StoredValue):
     training_minutes: dict[str, float]
     reserve_s: float
     mirror: bool
+    settled: bool = False
 
 
 def rounded_minutes(seconds: float) -> float:
@@ -77,16 +78,23 @@ def rounded_minutes(seconds: float) -> float:
     return round(max(1, math.floor(seconds / 60 / ROUND_MINUTES)) * ROUND_MINUTES, 4)
 
 
-def prediction_s(plan: Plan, configuration: Configuration, cases: int, *, mirror: bool) -> float | None:
-    """Seconds that predicting ``cases`` cases of the median size should take; None where speed was not measured."""
-    if configuration.seconds_per_step is None:
+def prediction_s(
+    plan: Plan, configuration: Configuration, cases: int, *, mirror: bool, step_s: float | None = None
+) -> float | None:
+    """Seconds that predicting ``cases`` cases of the median size should take; None where speed was not measured.
+
+    Args:
+        step_s: measured time of a training step, if it is known by now; else the planned one counts.
+    """
+    step_s = step_s or configuration.seconds_per_step
+    if step_s is None:
         return None
     shape = configuration.median_shape
     axes = shape if configuration.dimensions == 3 else shape[1:]
     tiles = math.prod(_tiles(size, patch) for size, patch in zip(axes, configuration.patch, strict=True))
     slices = shape[0] if configuration.dimensions == 2 else 1
     flips = 2 ** len([axis for axis in plan.mirror_axes if configuration.dimensions == 3 or axis > 0]) if mirror else 1
-    tile_s = configuration.seconds_per_step / configuration.batch * FORWARD_SHARE
+    tile_s = step_s / configuration.batch * FORWARD_SHARE
     overhead_s = CASE_OVERHEAD_S * (1 + math.prod(shape) / 1e6)
     return cases * (tiles * slices * flips * tile_s + overhead_s)
 
@@ -129,6 +137,18 @@ def divide_time(
     )
     table.save(folder / TIMETABLE_FILE)
     return table
+
+
+def settle_mirroring(
+    folder: Path, table: Timetable | None, plan: Plan, clock: Clock, *, cases: int, step_s: float
+) -> bool:
+    """Whether prediction mirrors, decided once training has shown how fast this machine is, and kept in ``folder``."""
+    if table is None or table.settled:
+        return table is None or table.mirror
+    needed = prediction_s(plan, plan.named(table.configuration), cases, mirror=True, step_s=step_s)
+    mirror = needed is not None and needed + CLOSING_S <= clock.left_s
+    table.model_copy(update={"mirror": mirror, "settled": True}).save(folder / TIMETABLE_FILE)
+    return mirror
 
 
 def _kept(folder: Path, plan: Plan, configuration: Configuration, minutes: float, folds: int) -> Timetable | None:

@@ -18,7 +18,7 @@ from autofuse.road.groundwork import Ground, lay_ground
 from autofuse.road.results import REPORT_FILE, FoldReport, RunReport
 from autofuse.road.runs import TrainedFold, require_fold
 from autofuse.road.steps import Device, Folder, check, explicit, method_of, open_both
-from autofuse.road.timetable import Clock, divide_time
+from autofuse.road.timetable import Clock, divide_time, settle_mirroring
 
 if TYPE_CHECKING:
     from autofuse.evaluation.types import Scores
@@ -130,7 +130,14 @@ class _Road:
         )
         method = self.method if table is None else replace(self.method, minutes=table.training_minutes)
         trained = [train_fold(self.ground, method, fold, workers=self.workers) for fold in self.folds]
-        mirror = table is None or table.mirror
+        mirror = settle_mirroring(
+            self.workspace.folder,
+            table,
+            self.ground.plan,
+            self.clock,
+            cases=self._to_predict(),
+            step_s=_seconds_per_step(trained),
+        )
         scores = {fold.fold: self._held_out(fold, mirror) for fold in trained}
         report = self._report(trained, scores, mirror)
         report = report.model_copy(update={"minutes": round(self._minutes(started), 2)})
@@ -222,3 +229,9 @@ class _Road:
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.workspace.folder).as_posix()
+
+
+def _seconds_per_step(trained: Sequence[TrainedFold]) -> float:
+    """What a step really took, with everything around it."""
+    ended = [fold.finished for fold in trained if fold.finished is not None]
+    return sum(item.seconds for item in ended) / max(1, sum(item.steps for item in ended))

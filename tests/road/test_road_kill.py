@@ -14,7 +14,7 @@ import pytest
 from tiny_road import draw
 
 KILLS = int(os.environ.get("AUTOFUSE_KILLS", "6"))
-STEPS = 20
+STEPS = 10
 SEED = int(os.environ.get("AUTOFUSE_KILL_SEED", str(random.SystemRandom().randrange(10**6))))
 
 

@@ -11,7 +11,7 @@ import pytest
 from autofuse.dataset.types import LabelClass, Labels
 from autofuse.plan.types import Budget, Configuration, NetworkPlan, NormalisationPlan, Plan, TrainerChoice
 from autofuse.road import timetable
-from autofuse.road.timetable import Clock, divide_time, prediction_s, rounded_minutes
+from autofuse.road.timetable import Clock, divide_time, prediction_s, rounded_minutes, settle_mirroring
 
 
 def _configuration(seconds: float | None, **changes: object) -> Configuration:
@@ -100,6 +100,21 @@ def test_the_division_is_made_once(tmp_path: Path) -> None:
     assert divide_time(tmp_path, plan, (configuration,), _clock(10, 300), folds=1, cases=2) == first
     assert divide_time(tmp_path, plan, (configuration,), _clock(11), folds=1, cases=2) != first
     assert divide_time(tmp_path, plan, (configuration,), Clock(None), folds=1, cases=2) is None
+
+
+def test_mirroring_is_settled_by_what_training_measured(tmp_path: Path) -> None:
+    configuration = _configuration(6.0)
+    plan = _plan(configuration)
+    table = divide_time(tmp_path, plan, (configuration,), _clock(10), folds=1, cases=10)
+    assert table is not None
+    assert not table.mirror
+    assert settle_mirroring(tmp_path, table, plan, _clock(10, 300), cases=10, step_s=0.5)
+    kept = divide_time(tmp_path, plan, (configuration,), _clock(10, 500), folds=1, cases=10)
+    assert kept is not None
+    assert kept.settled
+    assert settle_mirroring(tmp_path, kept, plan, _clock(10, 599), cases=10, step_s=50.0)
+    assert not settle_mirroring(tmp_path, table, plan, _clock(10, 300), cases=10, step_s=6.0)
+    assert settle_mirroring(tmp_path, None, plan, Clock(None), cases=10, step_s=6.0)
 
 
 def test_the_stages_of_a_cascade_share_the_time(tmp_path: Path) -> None:
