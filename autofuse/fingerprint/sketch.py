@@ -14,6 +14,7 @@ from autofuse.foundation.values import Value
 
 SORTED_AT_MOST = 4_000_000
 """Quantiles of more voxels than this are taken from every n-th of them; moments always from all."""
+_PIECE = 1 << 20
 
 
 class Sketch(Value):
@@ -39,20 +40,33 @@ def sketch(values: NDArray[Any]) -> Sketch | None:
     """The sketch of a flat array of finite values; None if it is empty."""
     if not values.size:
         return None
-    exact = values.astype(np.float64)
+    mean, std, integral = _moments(values)
     step = -(-values.size // SORTED_AT_MOST)
     ordered = np.sort(values[::step])
     levels = np.linspace(0, 1, CaseFacts.QUANTILES)
     picked = ordered[np.rint(levels * (ordered.size - 1)).astype(np.int64)]
     return Sketch(
         voxels=int(values.size),
-        mean=float(exact.mean()),
-        std=float(exact.std()),
+        mean=mean,
+        std=std,
         minimum=float(values.min()),
         maximum=float(values.max()),
         quantiles=tuple(float(value) for value in picked),
-        integral=bool((exact == np.rint(exact)).all()),
+        integral=integral,
     )
+
+
+def _moments(values: NDArray[Any]) -> tuple[float, float, bool]:
+    """Mean, standard deviation, and whether all are whole numbers; in double precision, a piece at a time."""
+    pieces = [values[start : start + _PIECE] for start in range(0, values.size, _PIECE)]
+    mean = sum(float(piece.sum(dtype=np.float64)) for piece in pieces) / values.size
+    squares = 0.0
+    integral = True
+    for piece in pieces:
+        exact = piece.astype(np.float64)
+        integral = integral and bool((exact == np.rint(exact)).all())
+        squares += float(np.square(exact - mean).sum())
+    return mean, float((squares / values.size) ** 0.5), integral
 
 
 def pooled_percentile(sketches: Sequence[Sketch], percent: float) -> float:
