@@ -55,10 +55,13 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], about: About) -> 
     header = json.dumps({"about": json.loads(text), "crc32": crc})
 
     def fill(temp: Path) -> None:
+        temp.touch()
+        mode = temp.stat().st_mode
         try:
             save_file(whole, str(temp), metadata={_HEADER: header})
         except SafetensorError as error:
             raise OSError(str(error)) from error
+        temp.chmod(mode & 0o777)  # safetensors makes files that only their owner may read
 
     def verify(temp: Path) -> None:
         try:

@@ -50,7 +50,8 @@ class Clock:
         """Whether the last step has been taken."""
         if self.budget_s is None or state.step >= state.schedule.total:
             return state.step >= state.schedule.total
-        return self.elapsed_s + self._reserve_s(state) >= self.budget_s
+        half_a_step_s = (state.step_s or 0.0) / 2
+        return state.over or self.elapsed_s + self._reserve_s(state) + half_a_step_s >= self.budget_s
 
     def epoch_is_complete(self, state: TrainingState) -> bool:
         """Whether an epoch ends after the steps taken so far."""

@@ -36,7 +36,7 @@ LOOK_EVERY_STEPS = 20
 """Steps between two looks at what happened, where a look makes the device wait (not on a CPU)."""
 SAVE_EVERY_S = 120.0
 """Longest time between two checkpoints; one in the middle of an epoch changes nothing but what a stop costs."""
-SMOOTHING = 0.9
+SMOOTHING = 0.7
 """Of the moving average of validation Dice, by which the best weights are chosen."""
 
 
@@ -110,7 +110,7 @@ class Session:
         self._stepper.take(step, batch, progress, schedule.factor(step))
         if self._average is not None:
             self._average.follow(step)
-        self._update(step=step + 1)
+        self._update(step=step + 1, rate=schedule.factor(step))
         if self._device.type == "cpu" or (step + 1) % LOOK_EVERY_STEPS == 0 or step < LOOK_EVERY_STEPS:
             self._look()
         self._update(over=self._clock.is_over(self.state))
@@ -168,6 +168,7 @@ class Session:
                 validation_s=validation_s,
                 validation_total_s=self.state.validation_total_s + validation_s,
             )
+            self._update(over=self._clock.is_over(self.state))
         record = self._record(result)
         if result is not None and self.state.best_step == self.state.step:
             self._saved.save_weights("best", self.state.step, self.state.best_dice)
@@ -203,7 +204,7 @@ class Session:
             epoch=state.epoch + 1,
             step=state.step,
             steps=state.schedule.total,
-            learning_rate=self._trainer.learning_rate * state.schedule.factor(state.step - 1),
+            learning_rate=self._trainer.learning_rate * state.rate,
             loss=state.means.get("loss", Mean()).value,
             gradient_norm=state.means.get("gradient_norm", Mean()).value,
             terms={name: mean.value for name, mean in state.means.items() if "/" in name},

@@ -88,6 +88,7 @@ class TrainingState(Value):
         step: steps done; over: whether that was the last one.
         epoch: epochs done; epoch_step, epoch_elapsed_s: when the present one began.
         elapsed_s: time that counted so far, over all processes that took part; other_s: the part not spent in steps.
+        rate: learning rate of the last step relative to the first.
         means: of the present epoch, by "loss", "gradient_norm" and ``<objective>/<term>``.
         skipped, skipped_steps: of the present epoch; total_skipped: of the epochs before.
         failing: the non-finite steps since an objective's last good one.
@@ -103,6 +104,7 @@ class TrainingState(Value):
     other_s: float = 0.0
     schedule: Schedule
     step_s: float | None = None
+    rate: float = 1.0
     means: dict[str, Mean] = Field(default_factory=dict)
     skipped: tuple[SkippedStep, ...] = ()
     skipped_steps: int = 0

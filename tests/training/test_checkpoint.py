@@ -37,6 +37,8 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     for name, tensor in some_tensors().items():
         assert torch.equal(tensors[name], tensor) and tensors[name].dtype == tensor.dtype
     assert [file.name for file in tmp_path.iterdir()] == ["last.safetensors"]
+    (tmp_path / "other").touch()
+    assert path.stat().st_mode == (tmp_path / "other").stat().st_mode, "as readable as any other file"
 
 
 def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:

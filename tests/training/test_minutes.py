@@ -81,7 +81,7 @@ def test_it_ends_in_time_and_annealed(tmp_path: Path, clock: StandingClock) -> N
     assert 590.0 < clock.now_s - began_s <= 602.0 and result.seconds <= 602.0
     epochs = records(tmp_path)
     rates = [epoch.learning_rate for epoch in epochs]
-    assert rates == sorted(rates, reverse=True) and rates[-1] < 0.02 * RATE
+    assert rates == sorted(rates, reverse=True) and rates[-1] < 0.05 * RATE
     assert 15 <= len(epochs) <= 25 and epochs[-1].dice is not None
     validations = sum(epoch.dice is not None for epoch in epochs)
     assert 8 <= validations <= 16, "validation takes about its tenth of the time"
@@ -95,7 +95,7 @@ def test_the_rate_anneals_although_the_speed_changes(
     loader, began_s = clock.stepping(lambda elapsed: before_s if elapsed < 100 else after_s), clock.now_s
     train(tmp_path, 300.0, loader_factory=loader, validate=None)
     assert 290.0 < clock.now_s - began_s <= 304.0
-    assert records(tmp_path)[-1].learning_rate < 0.02 * RATE
+    assert records(tmp_path)[-1].learning_rate < 0.05 * RATE
 
 
 def test_going_on_uses_the_time_that_is_left(tmp_path: Path, clock: StandingClock) -> None:
@@ -105,7 +105,7 @@ def test_going_on_uses_the_time_that_is_left(tmp_path: Path, clock: StandingCloc
     began_s = clock.now_s
     result = train(tmp_path, 300.0, loader_factory=clock.stepping(lambda _: 2.0), validate=None)
     assert 170.0 < clock.now_s - began_s < 182.0 and 290.0 < result.seconds < 302.0
-    assert records(tmp_path)[-1].learning_rate < 0.02 * RATE
+    assert records(tmp_path)[-1].learning_rate < 0.05 * RATE
 
 
 def test_a_deadline_of_less_than_a_step_still_gives_a_model(tmp_path: Path, clock: StandingClock) -> None:
