@@ -77,8 +77,8 @@ def test_no_speed_no_prediction() -> None:
 
 
 def test_measured_speed_and_memory_predict_a_real_step() -> None:
-    """A planned network is trained for three steps in a process of its own. Up to three tries for a time within a factor
-    of two, since other work on the machine may come between; one for the memory."""
+    """A planned network is trained for three steps in a process of its own. Up to three tries for a time within a
+    factor of two, since other work on the machine may come between; one for the memory."""
     ratios = []
     for _ in range(3):
         budget = measure_budget(4.0, 5.0, "cpu", precision="fp32")
