@@ -1,9 +1,11 @@
-"""Pictures of a finished run: slices of the images with the predicted and the true outlines."""
+"""Pictures of a finished run: slices of the images with the predicted and the true masks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autofuse.dataset.types import Case, Dataset
 from autofuse.foundation.console import log
@@ -12,34 +14,87 @@ from autofuse.foundation.workspace import Workspace
 from autofuse.road.results import RunReport
 from autofuse.road.runs import TrainedFold
 
-MOST_CASES = 6
-"""Cases on one sheet."""
+if TYPE_CHECKING:
+    from autofuse.evaluation.types import Scores
+    from autofuse.report.overlays import Pictured
+
+MOST_CASES = 5
+"""Cases on one sheet, evenly spread from the worst to the best."""
+
+
+@dataclass(frozen=True)
+class _Shown:
+    case: Case
+    masks: Path
+    dice: float | None
 
 
 def draw_pictures(
     dataset: Dataset, workspace: Workspace, trained: Sequence[TrainedFold], report: RunReport
 ) -> list[Path]:
     """Sheets of held-out and of test cases in the workspace's report folder; a picture that fails is only logged."""
-    made = []
     held_out = {case: fold.held_out for fold in trained for case in fold.plan.held_out}
-    cases = [(case, held_out[case.id]) for case in dataset.cases if case.id in held_out]
-    sheets = {"held_out": cases}
+    judged = _dice_of(workspace, report.held_out_scores)
+    sheets = {
+        "held-out": [
+            _Shown(case, held_out[case.id], judged.get(case.id)) for case in dataset.cases if case.id in held_out
+        ]
+    }
     if report.predictions is not None:
-        bad = {item.case for item in report.failed}
+        bad, judged = {item.case for item in report.failed}, _dice_of(workspace, report.test_scores)
         masks = workspace.folder / report.predictions
-        sheets["test"] = [(case, masks) for case in dataset.test_cases if case.id not in bad]
-    for name, wanted in sheets.items():
-        if not wanted:
-            continue
+        sheets["test"] = [_Shown(case, masks, judged.get(case.id)) for case in dataset.test_cases if case.id not in bad]
+    made = []
+    for name, shown in sheets.items():
         path = workspace.report / f"{report.run}-{name}.png"
         try:
-            _draw(dataset, wanted[:MOST_CASES], path)
+            if shown:
+                _draw(dataset, spread(shown), f"{dataset.name}: {name} cases, {report.run}", path)
+                made.append(path)
         except (AutofuseError, OSError, ValueError) as error:
             log().warning("%s was not drawn: %s", path, error)
-            continue
-        made.append(path)
     return made
 
 
-def _draw(dataset: Dataset, wanted: Sequence[tuple[Case, Path]], path: Path) -> None:
-    raise ValueError("not yet")
+def spread(shown: Sequence[_Shown], most: int = MOST_CASES) -> list[_Shown]:
+    """At most ``most`` of them, evenly spread from the worst to the best; those without a score come last."""
+    ordered = sorted(shown, key=lambda item: (item.dice is None, item.dice or 0.0, item.case.id))
+    if len(ordered) <= most:
+        return ordered
+    return [ordered[round(index * (len(ordered) - 1) / (most - 1))] for index in range(most)]
+
+
+def _draw(dataset: Dataset, shown: Sequence[_Shown], title: str, path: Path) -> None:
+    from autofuse.foundation.files import write_bytes
+    from autofuse.report.overlays import sheet
+
+    cases = [_pictured(dataset, item) for item in shown]
+    write_bytes(path, sheet(cases, dataset.labels, [modality.name for modality in dataset.modalities], title))
+
+
+def _pictured(dataset: Dataset, item: _Shown) -> Pictured:
+    from autofuse.dataset.raw import load_case, load_truth
+    from autofuse.report.overlays import Pictured
+    from autofuse.road.cascade import read_mask
+
+    raw = load_case(dataset, item.case, with_label=False)
+    truth = load_truth(dataset, item.case)
+    return Pictured(
+        name=item.case.id,
+        images=[None if image is None else image.voxels for image in raw.images],
+        reference=None if truth is None else truth[0],
+        prediction=read_mask(dataset, item.case, item.masks),
+        geometry=raw.geometry,
+        note="" if item.dice is None else f"Dice {item.dice:.3f}",
+    )
+
+
+def _dice_of(workspace: Workspace, place: str | None) -> dict[str, float | None]:
+    """Mean Dice by case from the tables in ``place``."""
+    from autofuse.evaluation.folder import SCORES_FILE
+    from autofuse.evaluation.types import Scores
+
+    if place is None:
+        return {}
+    scores: Scores = Scores.load(workspace.folder / place / SCORES_FILE)
+    return {case.case: case.mean_dice for case in scores.cases}
