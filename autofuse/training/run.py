@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from autofuse.plan.task import Task
     from autofuse.training.trainer import Trainer
 
-LONGEST_EPOCH_STEPS = 250
+SHORTEST_EPOCH_STEPS, LONGEST_EPOCH_STEPS = 10, 250
 FEWEST_EPOCHS = 20
 VALIDATION_SHARE = 0.1
 FORWARD_SHARE = 1 / 3
@@ -149,9 +149,9 @@ def plan_run(
         )
     if steps is None and minutes is None:
         steps = task.plan.steps
+    per_epoch = epoch_length(steps)
     kind: Literal["cpu", "cuda"] = "cuda" if device.startswith("cuda") else "cpu"
     budget = task.plan.budget
-    per_epoch = LONGEST_EPOCH_STEPS if steps is None else min(LONGEST_EPOCH_STEPS, -(-steps // FEWEST_EPOCHS))
     return RunPlan(
         plan_digest=task.plan.digest(),
         configuration=task.configuration.name,
@@ -175,6 +175,13 @@ def plan_run(
         autofuse_version=__version__,
         torch_version=str(torch.__version__),
     )
+
+
+def epoch_length(steps: int | None) -> int:
+    """Steps of an epoch: a twentieth of the run within bounds; the upper bound where the run is timed."""
+    if steps is None:
+        return LONGEST_EPOCH_STEPS
+    return min(steps, max(SHORTEST_EPOCH_STEPS, min(LONGEST_EPOCH_STEPS, -(-steps // FEWEST_EPOCHS))))
 
 
 def validation_interval(validation_patches: int, epoch_samples: int) -> int:

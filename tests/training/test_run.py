@@ -75,7 +75,8 @@ def test_length_is_steps_or_minutes() -> None:
 def test_epochs_are_many_and_not_too_long() -> None:
     assert plan_run(tiny_task(), "tiny", Tiny(), fold=0, labelled=["a"], steps=1000).steps_per_epoch == 50
     assert plan_run(tiny_task(), "tiny", Tiny(), fold=0, labelled=["a"], steps=30000).steps_per_epoch == 250
-    assert plan_run(tiny_task(), "tiny", Tiny(), fold=0, labelled=["a"], steps=3).steps_per_epoch == 1
+    assert plan_run(tiny_task(), "tiny", Tiny(), fold=0, labelled=["a"], steps=100).steps_per_epoch == 10
+    assert plan_run(tiny_task(), "tiny", Tiny(), fold=0, labelled=["a"], steps=3).steps_per_epoch == 3
 
 
 def test_validation_takes_about_a_tenth_of_the_work() -> None:
