@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autofuse.foundation.errors import ModelError, UsageError
+from autofuse.foundation.machine import tune_allocator
 from autofuse.inference.export import paint
 from autofuse.inference.members import Advance, Members, Weighted
 from autofuse.inference.memory import Extras
@@ -26,6 +27,10 @@ from autofuse.training.model import Model
 
 if TYPE_CHECKING:
     from autofuse.dataset.raw import RawCase
+
+TUNED_BELOW_GIB = 2.0
+"""Smaller predictions keep memory between tiles, which makes a network on a CPU up to 1.5 times faster but holds up to
+half as much again; larger ones give it back."""
 
 Priors = Mapping[str, NDArray[np.integer]]
 """By name of a cascade's earlier configuration, its class indices (z, y, x) on the native grid."""
@@ -93,8 +98,9 @@ def predict_loaded(
     *others, last = groups.values()
     spools = (len(models) > len(groups)) + (bool(others) or options.probabilities)
     work = Members(case, options, len(models), Extras(spools, ahead), advance)
-    for model in models:
-        work.memory(model.task)
+    plans = [work.memory(model.task) for model in models]
+    if max(plan.peak_gib for plan in plans) < TUNED_BELOW_GIB:
+        tune_allocator()
     placement = case.prepared[grid_key(last[0][0].task)].placement
     labels = models[0].task.labels
     indices = np.zeros(case.geometry.shape, dtype=np.int16)

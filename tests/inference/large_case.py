@@ -1,6 +1,8 @@
-"""Predicts one large case in a process of its own and prints, as JSON, its peak memory and what was planned.
+"""Predicts a large case in a process of its own and writes, as JSON, its peak memory, seconds and agreement.
 
-python large_case.py FOLDER DEPTH HEIGHT WIDTH CLASSES PATCH SPACING CASES
+python large_case.py FOLDER DEPTH HEIGHT WIDTH CLASSES PATCH SPACING STEP [images]
+
+With "images" only the images are made: writing them is not what is measured.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from autofuse.images.geometry import Geometry
 from autofuse.images.write import write_image
 from autofuse.inference.folder import predict_cases, require_predicted
 from autofuse.inference.memory import resident_gib
+from autofuse.inference.prediction import PredictOptions
 
 
 def make_volume(shape: tuple[int, int, int], classes: int) -> np.ndarray:
@@ -37,32 +40,31 @@ def make_volume(shape: tuple[int, int, int], classes: int) -> np.ndarray:
 def main() -> None:
     folder = Path(sys.argv[1])
     *shape, classes, patch = (int(word) for word in sys.argv[2:7])
-    spacing, count = float(sys.argv[7]), int(sys.argv[8])
+    spacing, step = float(sys.argv[7]), float(sys.argv[8])
     torch.set_num_threads(2)
     console.configure(quiet=True)
-    names = [f"case_{number}" for number in range(count)]
-    for name in names:
-        path = folder / f"{name}_0000.nii.gz"
-        if not path.exists():
-            write_image(path, make_volume((shape[0], shape[1], shape[2]), classes), Geometry(tuple(shape)))  # type: ignore[arg-type]
-    if len(sys.argv) > 9:  # only prepare the images: writing them is not what is measured
+    truth = make_volume((shape[0], shape[1], shape[2]), classes)
+    if len(sys.argv) > 9:
+        write_image(folder / "large_0000.nii.gz", truth, Geometry((shape[0], shape[1], shape[2])))
         return
+    del truth
     labels = class_labels(classes)
     task = make_task(labels, patch=(patch, patch, patch), spacing_mm=(spacing,) * 3, batch=1)
     model = make_model(task, Voxelwise(outputs=classes + 1))
-    cases = tuple(Case(id=name, subject=name, images=(ImageFile(path=f"{name}_0000.nii.gz"),)) for name in names)
+    cases = (Case(id="large", subject="large", images=(ImageFile(path="large_0000.nii.gz"),)),)
     dataset = Dataset(
         name="large", root=str(folder), layout="images", modalities=(Modality(name="CT"),), labels=labels, cases=cases
     )
     before = resident_gib()
     started = time.monotonic()
-    outcomes = predict_cases([model], dataset, cases, folder / "out", mirror=False)
+    outcomes = predict_cases([model], dataset, cases, folder / "out", options=PredictOptions(mirror=False, step=step))
     seconds = time.monotonic() - started
     require_predicted(outcomes)
     peak = peak_memory_gib()
-    mask = read_label_image(folder / "out" / f"{names[0]}.nii.gz").voxels
+    mask = read_label_image(folder / "out" / "large.nii.gz").voxels
     truth = make_volume((shape[0], shape[1], shape[2]), classes)
-    print(json.dumps({"before": before, "peak": peak, "agreement": float((mask == truth).mean()), "seconds": seconds}))
+    agreement = float((mask == truth).mean())
+    json.dump({"before": before, "peak": peak, "agreement": agreement, "seconds": seconds}, sys.stdout)
 
 
 if __name__ == "__main__":

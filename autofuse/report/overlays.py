@@ -1,0 +1,253 @@
+"""Pictures of cases as PNG: the modalities side by side, then the reference as a tint and the prediction as a line."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autofuse.dataset.label_codes import class_names
+from autofuse.dataset.types import IGNORE, Labels
+from autofuse.images.geometry import Geometry
+from autofuse.report.colours import Colour, class_colour
+from autofuse.report.slices import Cut, best_cut, close_up, windowed
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
+
+TILE_HEIGHT = 300
+"""Pixels; a tile's width follows from the shape of the slice in millimetres."""
+
+WIDEST_TILE = 460
+TINT = 0.42
+"""Opacity of the reference."""
+
+_KEY = "tint: reference   line: prediction"
+_GAP, _MARGIN, _CAPTION, _TITLE = 8, 14, 22, 34
+_GROUND: Colour = (18, 20, 24)
+_TEXT: Colour = (232, 234, 238)
+_FAINT: Colour = (150, 156, 166)
+_FINER = 3
+"""Lines are drawn this much finer and scaled down, which smooths them."""
+_LINE = 4
+"""Thickness of a line, in these finer pixels."""
+
+
+@dataclass(frozen=True)
+class Pictured:
+    """One case to be shown.
+
+    Attributes:
+        name: of the case; note: what to say about it, such as its Dice.
+        images: per modality (z, y, x), or None where absent.
+        reference, prediction: class indices (z, y, x), or None.
+        geometry: of all of them.
+    """
+
+    name: str
+    images: Sequence[NDArray[Any] | None]
+    reference: NDArray[Any] | None
+    prediction: NDArray[Any] | None
+    geometry: Geometry
+    note: str = ""
+
+
+def case_picture(case: Pictured, labels: Labels, modalities: Sequence[str] = ()) -> bytes:
+    """PNG of one case: a tile per modality, one with the masks, and a close-up where they are small."""
+    return sheet([case], labels, modalities)
+
+
+def sheet(cases: Sequence[Pictured], labels: Labels, modalities: Sequence[str] = (), title: str = "") -> bytes:
+    """PNG with a row per case and one legend.
+
+    Raises:
+        ValueError: without cases.
+    """
+    if not cases:
+        raise ValueError("a sheet needs at least one case")
+    rows = [(case, _tiles(case, modalities)) for case in cases]
+    legend = _legend_entries(cases, labels)
+    width = max(
+        max(sum(tile.width for _, tile in tiles) + _GAP * (len(tiles) - 1) for _, tiles in rows),
+        _minimal_width(cases, title),
+    )
+    lines = _legend_lines(legend, width)
+    heights = [_TITLE + max(tile.height for _, tile in tiles) + _CAPTION for _, tiles in rows]
+    top = _MARGIN + (_TITLE if title else 0)
+    canvas, draw = _canvas(width + 2 * _MARGIN, top + sum(heights) + _CAPTION * (len(lines) + 1) + _MARGIN)
+    if title:
+        draw.text((_MARGIN, _MARGIN), title, fill=_TEXT, font=_font(19))
+    for (case, tiles), height in zip(rows, heights, strict=True):
+        _draw_row(canvas, draw, case, tiles, top)
+        top += height
+    _draw_legend(draw, lines, top + _CAPTION // 2, cases)
+    stream = io.BytesIO()
+    canvas.save(stream, "PNG", compress_level=7)
+    return stream.getvalue()
+
+
+def overlay(
+    plane: NDArray[Any],
+    reference: NDArray[Any] | None,
+    prediction: NDArray[Any] | None,
+    pixel_mm: tuple[float, float],
+    height: int = TILE_HEIGHT,
+) -> Image:
+    """The slice in grey, the reference tinted, the prediction outlined; all (rows, columns), class indices.
+
+    Without a reference the prediction is tinted and outlined; without a prediction the reference is outlined too.
+    """
+    from PIL import Image
+
+    size = _tile_size(plane.shape, pixel_mm, height)
+    fine = (size[0] * _FINER, size[1] * _FINER)
+    grey = Image.fromarray(windowed(plane)).resize(fine, Image.Resampling.BICUBIC)
+    pixels = np.repeat(np.asarray(grey, dtype=np.float32)[:, :, None], 3, axis=2)
+    tinted = reference if reference is not None else prediction
+    outlined = prediction if prediction is not None else reference
+    for index, area in _smooth_masks(tinted, fine):
+        pixels[area] = (1 - TINT) * pixels[area] + TINT * np.array(class_colour(index), dtype=np.float32)
+    for index, area in _smooth_masks(outlined, fine):
+        line, wider = _rims(area, _LINE, _LINE + _FINER)
+        pixels[wider & ~line] *= 0.6  # a dark edge lifts the line off the tint
+        pixels[line] = class_colour(index)
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).reduce(_FINER)
+
+
+def _tiles(case: Pictured, modalities: Sequence[str]) -> list[tuple[str, Image]]:
+    """(caption, picture) from left to right."""
+    cut = best_cut(case.images, (case.reference, case.prediction), case.geometry)
+    tiles = []
+    for channel, image in enumerate(case.images):
+        if image is not None:
+            caption = modalities[channel] if channel < len(modalities) else f"channel {channel}"
+            tiles.append((caption, overlay(cut.of(image), None, None, cut.pixel_mm)))
+    ground = next(image for image in case.images if image is not None)
+    if case.reference is None and case.prediction is None:
+        return tiles
+    caption = " and ".join(
+        word for word, mask in (("reference", case.reference), ("prediction", case.prediction)) if mask is not None
+    )
+    tiles.append((caption, _masked(case, ground, cut)))
+    near = close_up(cut, (case.reference, case.prediction))
+    if near is not None:
+        tiles.append(("close-up", _masked(case, ground, near)))
+    return tiles
+
+
+def _masked(case: Pictured, ground: NDArray[Any], cut: Cut) -> Image:
+    reference, prediction = (None if mask is None else cut.of(mask) for mask in (case.reference, case.prediction))
+    return overlay(cut.of(ground), reference, prediction, cut.pixel_mm)
+
+
+def _tile_size(shape: tuple[int, ...], pixel_mm: tuple[float, float], height: int) -> tuple[int, int]:
+    """Width and height in pixels, in the proportions of the slice in millimetres."""
+    tall, wide = shape[0] * pixel_mm[0], shape[1] * pixel_mm[1]
+    scale = min(height / tall, WIDEST_TILE / wide)
+    return max(8, round(wide * scale)), max(8, round(tall * scale))
+
+
+def _smooth_masks(indices: NDArray[Any] | None, size: tuple[int, int]) -> list[tuple[int, NDArray[np.bool_]]]:
+    """(class index, mask at ``size``) of every class that is there, with rounded instead of stepped borders."""
+    from PIL import Image
+
+    if indices is None:
+        return []
+    found = []
+    for index in range(1, int(indices.max(initial=0)) + 1):
+        mask = indices == index
+        if mask.any():
+            large = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.BILINEAR)
+            found.append((index, np.asarray(large) > 127))
+    return found
+
+
+def _rims(mask: NDArray[np.bool_], *thicknesses: int) -> list[NDArray[np.bool_]]:
+    """Per thickness (ascending), the pixels of ``mask`` that lie as near to its border."""
+    from PIL import Image, ImageFilter
+
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    inner = Image.fromarray(np.pad(mask[box], 1).astype(np.uint8) * 255)
+    rims, done = [], 0
+    for thickness in thicknesses:
+        for _ in range(thickness - done):
+            inner = inner.filter(ImageFilter.MinFilter(3))
+        rim = np.zeros_like(mask)
+        rim[box] = mask[box] & ~(np.asarray(inner)[1:-1, 1:-1] > 0)
+        rims.append(rim)
+        done = thickness
+    return rims
+
+
+def _legend_entries(cases: Sequence[Pictured], labels: Labels) -> list[tuple[str, Colour]]:
+    shown: set[int] = set()
+    for case in cases:
+        for mask in (case.reference, case.prediction):
+            if mask is not None:
+                shown |= {int(value) for value in np.unique(mask)} - {0, IGNORE}
+    names = class_names(labels)
+    return [(names[index], class_colour(index)) for index in sorted(shown)]
+
+
+def _legend_lines(entries: Sequence[tuple[str, Colour]], width: int) -> list[list[tuple[int, str, Colour]]]:
+    """Legend entries with their horizontal places, broken into lines that fit."""
+    lines: list[list[tuple[int, str, Colour]]] = [[]]
+    left = 0
+    for name, colour in entries:
+        needed = 22 + round(_font(14).getlength(name)) + 20
+        if lines[-1] and left + needed > width:
+            lines.append([])
+            left = 0
+        lines[-1].append((left, name, colour))
+        left += needed
+    return lines
+
+
+def _draw_row(canvas: Image, draw: ImageDraw, case: Pictured, tiles: Sequence[tuple[str, Image]], top: int) -> None:
+    draw.text((_MARGIN, top + 6), case.name, fill=_TEXT, font=_font(16))
+    if case.note:
+        place = _MARGIN + _font(16).getlength(case.name) + 14
+        draw.text((place, top + 8), case.note, fill=_FAINT, font=_font(14))
+    left, lowest = _MARGIN, max(tile.height for _, tile in tiles)
+    for caption, tile in tiles:
+        canvas.paste(tile, (left, top + _TITLE + (lowest - tile.height) // 2))
+        draw.text((left, top + _TITLE + lowest + 3), caption, fill=_FAINT, font=_font(13))
+        left += tile.width + _GAP
+
+
+def _draw_legend(
+    draw: ImageDraw, lines: Sequence[Sequence[tuple[int, str, Colour]]], top: int, cases: Sequence[Pictured]
+) -> None:
+    for line in lines:
+        for left, name, colour in line:
+            box = (_MARGIN + left, top + 3, _MARGIN + left + 14, top + 15)
+            draw.rectangle(box, fill=colour)
+            draw.text((_MARGIN + left + 22, top), name, fill=_TEXT, font=_font(14))
+        top += _CAPTION
+    if any(case.reference is not None and case.prediction is not None for case in cases):
+        draw.text((_MARGIN, top), _KEY, fill=_FAINT, font=_font(13))
+
+
+def _minimal_width(cases: Sequence[Pictured], title: str) -> int:
+    texts = [(title, 19), (_KEY, 13), *((f"{case.name}   {case.note}", 16) for case in cases)]
+    widest: float = max(_font(size).getlength(text) for text, size in texts)
+    return 1 + int(widest)
+
+
+def _canvas(width: int, height: int) -> tuple[Image, ImageDraw]:
+    from PIL import Image, ImageDraw
+
+    canvas = Image.new("RGB", (width, height), _GROUND)
+    return canvas, ImageDraw.Draw(canvas)
+
+
+def _font(size: int) -> Any:
+    from PIL import ImageFont
+
+    return ImageFont.load_default(size)

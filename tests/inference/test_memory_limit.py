@@ -1,0 +1,43 @@
+"""Memory that is really taken, measured in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("large_case.py")
+GIB = 1 << 30
+
+
+def run(folder: Path, shape: tuple[int, int, int], classes: int, *numbers: float) -> dict[str, float]:
+    """What large_case.py measured; ``numbers`` are the patch, the spacing and the step."""
+    words = [str(word) for word in (folder, *shape, classes, *numbers)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    subprocess.run([sys.executable, str(SCRIPT), *words, "images"], check=True, env=environment)
+    done = subprocess.run([sys.executable, str(SCRIPT), *words], check=True, env=environment, capture_output=True)
+    measured: dict[str, float] = json.loads(done.stdout)
+    return measured
+
+
+def test_the_logits_of_all_classes_are_never_in_memory(tmp_path: Path) -> None:
+    shape, classes = (448, 160, 160), 29
+    measured = run(tmp_path, shape, classes, 64, 1.0, 1.0)
+    all_logits_gib = 4 * (classes + 1) * math.prod(shape) / GIB
+    taken = measured["peak"] - measured["before"]
+    assert measured["agreement"] == 1.0
+    # What is taken holds the case itself, its mask, a slab and scratch.
+    assert taken < 0.75 * all_logits_gib, f"{taken:.2f} GiB taken, the logits alone are {all_logits_gib:.2f} GiB"
+
+
+@pytest.mark.benchmark
+@pytest.mark.parametrize("spacing", [1.0, 1.25])
+def test_a_large_case_stays_below_4_gib(tmp_path: Path, spacing: float) -> None:
+    measured = run(tmp_path, (400, 512, 512), 19, 128, spacing, 0.5)
+    assert measured["peak"] < 4.0
+    assert measured["agreement"] > 0.98
