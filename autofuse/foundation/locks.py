@@ -8,7 +8,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -58,10 +58,12 @@ def _acquire(stream: IO[str], folder: Path, deadline: float) -> None:
 
 
 def _sign(stream: IO[str]) -> None:
-    stream.seek(0)
-    stream.truncate()
-    json.dump({"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}, stream)
-    stream.flush()
+    # The lock holds without a signature, which is for people; a full disk must not undo it.
+    with suppress(OSError):
+        stream.seek(0)
+        stream.truncate()
+        json.dump({"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}, stream)
+        stream.flush()
 
 
 def _holder(stream: IO[str]) -> str:

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from autofuse.preprocessing.placement import Placement
     from autofuse.preprocessing.prepare import PreparedCase, prepare_case
     from autofuse.preprocessing.resample import resample_image, resample_labels, resample_nearest
-    from autofuse.preprocessing.restore import resample_to_labels, resample_to_probabilities
     from autofuse.preprocessing.store import Store, StoredCase
 
 __all__ = [
@@ -22,8 +21,6 @@ __all__ = [
     "resample_image",
     "resample_labels",
     "resample_nearest",
-    "resample_to_labels",
-    "resample_to_probabilities",
 ]
 
 _HOMES = {
@@ -31,7 +28,6 @@ _HOMES = {
     "placement": ("Placement",),
     "prepare": ("PreparedCase", "prepare_case"),
     "resample": ("resample_image", "resample_labels", "resample_nearest"),
-    "restore": ("resample_to_labels", "resample_to_probabilities"),
     "store": ("Store", "StoredCase"),
 }
 

@@ -17,7 +17,6 @@ from autofuse.preprocessing.normalise import inside_mask, normalise
 from autofuse.preprocessing.placement import Placement, place
 from autofuse.preprocessing.prepare import prepare_case
 from autofuse.preprocessing.resample import resample_labels
-from autofuse.preprocessing.restore import resample_to_labels
 
 
 def _image() -> torch.Tensor:
@@ -97,9 +96,9 @@ def test_a_mask_finds_its_way_home(anisotropic_axis: int | None) -> None:
     placement = prepared.placement
     assert prepared.label is not None
     assert prepared.images.shape == (2, *placement.prepared_shape)
-    one_hot = np.stack([prepared.label == value for value in range(3)]).astype(np.float32)
-    native = resample_to_labels(one_hot, placement.cropped_shape, anisotropic_axis=anisotropic_axis)
-    mask = placement.inverse(native)
+    prepared_label = torch.from_numpy(prepared.label)
+    native = resample_labels(prepared_label, placement.cropped_shape, anisotropic_axis=anisotropic_axis)
+    mask = placement.inverse(native.numpy())
     assert mask.shape == raw.geometry.shape
     for value in (1, 2):
         truth, found = raw.label == value, mask == value

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -15,7 +12,6 @@ from torch.nn import functional as F
 
 from autofuse.dataset.types import IGNORE
 from autofuse.preprocessing.resample import axis_weights, resample_image, resample_labels, resample_nearest
-from autofuse.preprocessing.restore import resample_to_labels, resample_to_probabilities
 
 
 @pytest.mark.parametrize(
@@ -103,52 +99,3 @@ def test_strokes_one_voxel_wide_survive_where_linear_would_lose_them() -> None:
 def test_nearest_is_a_copy_of_the_voxel_under_the_centre() -> None:
     volume = torch.arange(5, dtype=torch.int16).reshape(5, 1, 1)
     assert resample_nearest(volume, (10, 1, 1)).flatten().tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
-
-
-@pytest.mark.parametrize("block_bytes", [1, 60_000, 1 << 30])
-@pytest.mark.parametrize("shape", [(47, 33, 61), (9, 40, 21), (20, 30, 40)])
-def test_logits_in_slabs_equal_logits_at_once(block_bytes: int, shape: tuple[int, int, int]) -> None:
-    logits = torch.randn((4, 20, 30, 40), generator=torch.Generator().manual_seed(0))
-    whole = F.interpolate(logits[None], size=shape, mode="trilinear", align_corners=False)[0]
-    labels = resample_to_labels(logits, shape, block_bytes=block_bytes)
-    assert (labels != whole.argmax(dim=0).numpy()).mean() < 1e-4
-    cuts = (0.5, 0.3, 0.7, 0.9)
-    regions = resample_to_labels(logits.numpy(), shape, regions_thresholds=cuts, block_bytes=block_bytes)
-    expected = (torch.sigmoid(whole) > torch.tensor(cuts)[:, None, None, None]).numpy()
-    assert regions.dtype == np.bool_
-    assert (regions != expected).mean() < 1e-4
-    slabs = list(resample_to_probabilities(logits, shape, block_bytes=block_bytes))
-    assert [rows.start for rows, _ in slabs] == [0, *[rows.stop for rows, _ in slabs[:-1]]]
-    joined = np.concatenate([part for _, part in slabs], axis=1)
-    assert np.abs(joined - torch.softmax(whole, dim=0).numpy()).max() < 1e-5
-
-
-def test_logits_stay_where_they_are_on_the_same_grid() -> None:
-    logits = torch.randn((3, 6, 7, 8)).half()
-    before = logits.clone()
-    assert np.array_equal(resample_to_labels(logits, (6, 7, 8)), logits.float().argmax(dim=0).numpy())
-    assert torch.equal(logits, before)
-
-
-_MEASURE = """
-import resource, sys, numpy as np, torch
-torch.set_num_threads(1)
-from autofuse.preprocessing.restore import resample_to_labels
-from pathlib import Path
-logits = np.lib.format.open_memmap(sys.argv[1], mode="r")
-torch.ones(4, 4) @ torch.ones(4, 4)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-labels = resample_to_labels(logits, (160, 256, 256), block_bytes=16 << 20)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, labels.max())
-"""
-
-
-def test_memory_does_not_grow_with_classes(tmp_path: object) -> None:
-    path = f"{tmp_path}/logits.npy"
-    generator = np.random.default_rng(0)
-    np.save(path, generator.normal(size=(12, 80, 96, 96)).astype(np.float16))
-    result = subprocess.run([sys.executable, "-c", _MEASURE, path], capture_output=True, text=True, check=True)
-    grown_mib, highest = (float(word) for word in result.stdout.split())
-    assert highest == 11
-    # Labels take 20 MiB and mapped logits 18 MiB; at full resolution 12 classes in float32 would take 480 MiB.
-    assert grown_mib < 120
