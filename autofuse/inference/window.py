@@ -172,7 +172,8 @@ def tile_batch(view: View, boxes: Sequence[tuple[slice, ...]], plan: WindowPlan)
     """Tiles of one case side by side, on the plan's device; 2D tiles lose the first spatial axis."""
 
     def cut(volume: Tensor) -> Tensor:
-        stacked = torch.stack([volume[(slice(None), *box)] for box in boxes])
+        # Float32 before stacking: autocast to bf16 refuses to join halves.
+        stacked = torch.stack([volume[(slice(None), *box)].float() for box in boxes])
         stacked = stacked.squeeze(2) if len(plan.patch) == 2 else stacked
         return stacked.to(plan.device, torch.float32, non_blocking=True)
 
