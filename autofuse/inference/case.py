@@ -20,13 +20,16 @@ from autofuse.foundation.machine import tune_allocator
 from autofuse.inference.export import paint
 from autofuse.inference.members import Advance, Members, Weighted
 from autofuse.inference.memory import Extras
-from autofuse.inference.prediction import LoadedCase, Prediction, PredictOptions, Probabilities, grid_key
+from autofuse.inference.prediction import CaseOnGrid, LoadedCase, Prediction, PredictOptions, Probabilities, grid_key
 from autofuse.inference.prior import prior_channels
 from autofuse.preprocessing.prepare import PreparedCase, prepare_case
 from autofuse.training.model import Model
 
 if TYPE_CHECKING:
     from autofuse.dataset.raw import RawCase
+
+HALF_LIMIT = 30_000.0
+"""Larger intensities are kept in single precision."""
 
 TUNED_BELOW_GIB = 2.0
 """Smaller predictions keep memory between tiles, which makes a network on a CPU up to 1.5 times faster but holds up to
@@ -65,12 +68,12 @@ def predict_case(
 
 def load_for(models: Sequence[Model], raw: RawCase, priors: Priors | None = None) -> LoadedCase:
     """The case prepared on every grid that a member sees; computed on the CPU, whose result is the reference."""
-    prepared: dict[str, PreparedCase] = {}
+    prepared: dict[str, CaseOnGrid] = {}
     earlier: dict[str, Tensor] = {}
     for model in models:
         task, key = model.task, grid_key(model.task)
         if key not in prepared:
-            prepared[key] = prepare_case(replace(raw, label=None), task.plan, task.configuration)
+            prepared[key] = _on_grid(prepare_case(replace(raw, label=None), task.plan, task.configuration))
         previous = task.configuration.previous
         if previous is not None and task.configuration.name not in earlier:
             masks = _earlier_masks(raw.case.id, previous, priors)
@@ -78,6 +81,13 @@ def load_for(models: Sequence[Model], raw: RawCase, priors: Priors | None = None
                 masks, task.plan, task.configuration, prepared[key].placement
             )
     return LoadedCase(raw.case.id, raw.geometry, prepared, earlier)
+
+
+def _on_grid(case: PreparedCase) -> CaseOnGrid:
+    """The images as the store keeps them for training: half floats, unless they would overflow."""
+    fits = max(float(case.images.max()), -float(case.images.min())) < HALF_LIMIT
+    images = case.images.astype(np.float16) if fits else case.images
+    return CaseOnGrid(images, case.present, case.placement)
 
 
 def predict_loaded(

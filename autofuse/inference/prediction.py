@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,6 @@ from autofuse.inference.spool import Spool
 from autofuse.inference.tiles import STEP
 from autofuse.plan.task import Task
 from autofuse.preprocessing.placement import Placement
-from autofuse.preprocessing.prepare import PreparedCase
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,15 @@ class PredictOptions:
 
 
 @dataclass(frozen=True)
+class CaseOnGrid:
+    """A prepared case as prediction holds it: images (M, z, y, x) of half or single floats, which are present (M,)."""
+
+    images: NDArray[np.floating[Any]]
+    present: NDArray[np.bool_]
+    placement: Placement
+
+
+@dataclass(frozen=True)
 class LoadedCase:
     """A case ready for its members; the raw voxels are gone.
 
@@ -58,7 +67,7 @@ class LoadedCase:
 
     id: str
     geometry: Geometry
-    prepared: Mapping[str, PreparedCase]
+    prepared: Mapping[str, CaseOnGrid]
     priors: Mapping[str, Tensor] = field(default_factory=dict)
 
 

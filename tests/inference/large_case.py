@@ -8,13 +8,16 @@ With "images" only the images are made: writing them is not what is measured.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from inference_fakes import Voxelwise, class_labels, make_model, make_task
+from torch import Tensor, nn
 
 from autofuse.dataset.types import Case, Dataset, ImageFile, Modality
 from autofuse.foundation import console
@@ -25,6 +28,7 @@ from autofuse.images.write import write_image
 from autofuse.inference.folder import predict_cases, require_predicted
 from autofuse.inference.memory import resident_gib
 from autofuse.inference.prediction import PredictOptions
+from autofuse.sampling.batch import Batch
 
 
 def make_volume(shape: tuple[int, int, int], classes: int) -> np.ndarray:
@@ -35,6 +39,19 @@ def make_volume(shape: tuple[int, int, int], classes: int) -> np.ndarray:
         volume[z + 2 : z + shape[0] // 6, y + 3 : y + shape[1] // 5, shape[2] // 4 : shape[2] // 2] = k + 1
     volume[0, 0, 0] = volume[-1, -1, -1] = 1  # nothing is cropped
     return volume
+
+
+@dataclass(frozen=True)
+class Hungry(Voxelwise):
+    """Takes as much memory as a network with so many full-resolution feature maps alive at once."""
+
+    feature_maps: int = 0
+
+    def segment(self, nets: nn.ModuleDict, batch: Batch) -> Tensor:
+        held = [torch.ones_like(batch.image[:, 0]) for _ in range(self.feature_maps)]
+        logits = super().segment(nets, batch)
+        del held
+        return logits
 
 
 def main() -> None:
@@ -50,7 +67,7 @@ def main() -> None:
     del truth
     labels = class_labels(classes)
     task = make_task(labels, patch=(patch, patch, patch), spacing_mm=(spacing,) * 3, batch=1)
-    model = make_model(task, Voxelwise(outputs=classes + 1))
+    model = make_model(task, Hungry(outputs=classes + 1, feature_maps=int(os.environ.get("FEATURE_MAPS", "0"))))
     cases = (Case(id="large", subject="large", images=(ImageFile(path="large_0000.nii.gz"),)),)
     dataset = Dataset(
         name="large", root=str(folder), layout="images", modalities=(Modality(name="CT"),), labels=labels, cases=cases
