@@ -251,8 +251,9 @@ def _finished(sums: Tensor, first: int, margins: Sequence[tuple[int, int]], view
     if begin >= end:
         return
     values = sums[:, begin + before - first : end + before - first, top : top + height, left : left + width]
-    # A sum is finite only if all of its terms are; one pass without a mask of the volume's size.
-    if not torch.isfinite(values.sum(dtype=torch.float32)):
+    # NaN and infinity show in the extremes: one pass that needs no memory.
+    extremes = torch.stack([torch.stack(torch.aminmax(plane)) for plane in values])
+    if not torch.isfinite(extremes).all():
         raise ModelError(
             "The network gives values that are not finite.",
             case=view.case,
