@@ -285,7 +285,7 @@ def _tried(name: str, work: Callable[[], T], seconds_before: float = 0.0) -> Out
             "There is not enough memory for this case.",
             case=name,
             found=str(problem).splitlines()[0] if str(problem) else None,
-            remedy="Give less with --memory, so that it is cut into thinner slabs.",
+            remedy="Close other programs, or use a machine with more memory; finished cases are not predicted again.",
         )
     except Exception as problem:
         log().exception("%s failed", name)

@@ -125,7 +125,7 @@ def plan_memory(
         case=case or None,
         found=f"{limit:.1f} GiB allowed",
         expected=f"{plan.peak_gib:.1f} GiB: " + ", ".join(f"{name} {gib:.2f}" for name, gib in plan.parts_gib.items()),
-        remedy="Give more with --memory, close other programs, or predict with a configuration of lower resolution.",
+        remedy="Close other programs, use a machine with more memory, or a configuration of lower resolution.",
     )
 
 

@@ -102,5 +102,5 @@ def _disk_error(found: str, wanted_bytes: int, folder: Path | None = None) -> Re
         file=folder,
         found=found,
         expected=f"{wanted_bytes / GIB:.2f} GiB",
-        remedy="Free some space, or give more memory with --memory.",
+        remedy="Free some space there, or use a machine with more memory.",
     )
