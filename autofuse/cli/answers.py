@@ -36,6 +36,6 @@ def answer(
 
     def show(console: Console) -> None:
         for render in renderables:
-            console.print(render())
+            console.print(render(), crop=False)
 
     return Answer(content, show, exit_code)

@@ -173,7 +173,7 @@ def _demo(parser: ArgumentParser) -> None:
         default=DEFAULT_DEMO,
         help=f"where everything goes (default: {DEFAULT_DEMO})",
     )
-    parser.add_argument("--minutes", type=quantities.minutes, metavar="N", help="time for all of it (default: 4)")
+    parser.add_argument("--minutes", type=quantities.minutes, metavar="N", help="time for all of it (default: 3)")
     parser.add_argument("--steps", type=quantities.count, metavar="N", help="steps of training instead of a time")
     phantom = parser.add_argument_group("the phantom")
     phantom.add_argument("--cases", type=quantities.count, default=16, metavar="N", help="training cases (default: 16)")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
-    from rich.table import Table
+    from rich.text import Text
 
     from autofuse.plan.types import Plan
     from autofuse.road import Inventory, Predicted, RunReport, TrainedFold
@@ -17,19 +17,18 @@ WORST_SHOWN = 8
 """Cases listed, worst first."""
 
 
-def _facts(rows: Mapping[str, str]) -> Table:
-    from rich.markup import escape
-    from rich.table import Table
+def _facts(rows: Mapping[str, str]) -> Text:
+    """Names and values, one pair a line; a long path is never broken, so that it can be copied."""
+    from rich.text import Text
 
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for name, value in rows.items():
-        table.add_row(name, escape(value))
-    return table
+    width = max(map(len, rows), default=0) + 2
+    text = Text(no_wrap=True, overflow="ignore")
+    for number, (name, value) in enumerate(rows.items()):
+        text.append(("\n" if number else "") + name.ljust(width), style="bold").append(value)
+    return text
 
 
-def where(paths: Mapping[str, str]) -> Table:
+def where(paths: Mapping[str, str]) -> Text:
     """Names and paths, one a line."""
     return _facts(paths)
 
@@ -94,7 +93,7 @@ def report(ended: RunReport, folder: Path) -> Group:
     if ended.predictions is not None:
         rows["masks"] = f"{ended.predicted_cases} test cases in {folder / ended.predictions}"
     rows |= {f"failed: {item.case}": item.problem for item in ended.failed}
-    rows |= {f"picture of {Path(path).stem}": str(folder / path) for path in ended.pictures}
+    rows |= {f"picture, {Path(path).stem.removeprefix(ended.run + '-')}": str(folder / path) for path in ended.pictures}
     rows |= {"workspace": str(folder), "took": f"{ended.minutes:.1f} minutes"}
     return Group(*parts, _facts(rows))
 

