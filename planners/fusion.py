@@ -120,6 +120,4 @@ def _modality_dropout(fingerprint: Fingerprint, rules: Thresholds) -> tuple[floa
 
 
 def _rates(fingerprint: Fingerprint) -> dict[str, JsonValue]:
-    return {
-        name: round(rate, 4) for name, rate in zip(fingerprint.modalities, fingerprint.missing_rates, strict=True)
-    }
+    return {name: round(rate, 4) for name, rate in zip(fingerprint.modalities, fingerprint.missing_rates, strict=True)}

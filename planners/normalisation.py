@@ -36,9 +36,7 @@ def choose_normalisation(
         facts = fingerprint.intensities[index]
         scheme, rule, evidence = _scheme(name, index, fingerprint, colours, kept, rules)
         plans.append(_with_statistics(scheme, facts))
-        decisions.append(
-            Decision(what=f"normalisation of {name}", chosen=scheme, rule=rule, evidence=dict(evidence))
-        )
+        decisions.append(Decision(what=f"normalisation of {name}", chosen=scheme, rule=rule, evidence=dict(evidence)))
     return tuple(plans), tuple(decisions)
 
 

@@ -42,9 +42,7 @@ def choose_trainer(fingerprint: Fingerprint, rules: Thresholds) -> tuple[Trainer
     return TrainerChoice(name=name), decision
 
 
-def _challengers(
-    fingerprint: Fingerprint, counts: dict[str, int], labelled: int, rules: Thresholds
-) -> tuple[str, ...]:
+def _challengers(fingerprint: Fingerprint, counts: dict[str, int], labelled: int, rules: Thresholds) -> tuple[str, ...]:
     """What else the annotation could call for, once it exists."""
     found = []
     if counts["sparse"] and len(fingerprint.modalities) > 1:

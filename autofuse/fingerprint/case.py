@@ -149,8 +149,7 @@ def _measure_within(label: NDArray[np.int16], indices: list[int], boxes: list[tu
     import cc3d
 
     union = tuple(
-        slice(min(box[axis].start for box in boxes), max(box[axis].stop for box in boxes))
-        for axis in range(label.ndim)
+        slice(min(box[axis].start for box in boxes), max(box[axis].stop for box in boxes)) for axis in range(label.ndim)
     )
     part = label[union]
     mask = part == indices[0] if len(indices) == 1 else np.isin(part, indices)

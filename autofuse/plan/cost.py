@@ -20,6 +20,4 @@ class Cost:
     parameters: float = 0.0
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(
-            self.flops + other.flops, self.activations + other.activations, self.parameters + other.parameters
-        )
+        return Cost(self.flops + other.flops, self.activations + other.activations, self.parameters + other.parameters)

@@ -45,9 +45,7 @@ FOOTPRINTS = {
 }
 
 
-def training_memory_gib(
-    cost: Cost, batch: int, precision: str, device: str = "cpu", *, logits: float = 0.0
-) -> float:
+def training_memory_gib(cost: Cost, batch: int, precision: str, device: str = "cpu", *, logits: float = 0.0) -> float:
     """Peak memory of training with ``batch`` samples, in GiB: resident memory on a CPU, device memory on a GPU.
 
     base + activations · B · bytes · overhead + parameters · 4 · copies + logits · B · 4 · copies.

@@ -44,9 +44,7 @@ def count_measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-def test_finished_cases_are_not_measured_again(
-    tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_finished_cases_are_not_measured_again(tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     workspace = Workspace(tmp_path / "work", tiny.name)
     seen = count_measured(monkeypatch)
     first = measure(tiny, workspace, workers=0)

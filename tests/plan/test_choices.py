@@ -48,9 +48,7 @@ def test_hounsfield_units_are_recognised_whatever_the_name(air: float) -> None:
 
 def test_negative_or_fractional_intensities_alone_are_not_hounsfield_units() -> None:
     shifted = of_one_modality("scan", HOUNSFIELD, minmax=((-500.0, 1900.0),))
-    fractional = of_one_modality(
-        "scan", HOUNSFIELD.model_copy(update={"integral": False}), minmax=((-1000.0, 1900.0),)
-    )
+    fractional = of_one_modality("scan", HOUNSFIELD.model_copy(update={"integral": False}), minmax=((-1000.0, 1900.0),))
     for fingerprint in (shifted, fractional):
         assert choose_normalisation(fingerprint, RULES)[0][0].scheme == "zscore"
 
