@@ -15,7 +15,7 @@ from autofuse.foundation.values import StoredValue
 from autofuse.plan.types import Configuration, Plan
 
 TIMETABLE_FILE = "timetable.json"
-PLANNED_SHARE = 0.75
+PLANNED_SHARE = 0.9
 """Of the time that is left when the plan is made, for training: preparing and predicting come later."""
 LEAST_SHARE = 0.2
 """Of the whole time, for training, whatever the rest takes."""

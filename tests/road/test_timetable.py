@@ -132,4 +132,5 @@ def test_minutes_are_round_and_never_none() -> None:
     assert Clock(None).planned_minutes(1) is None
     assert Clock(None).left_s == math.inf
     planned = _clock(20, 60).planned_minutes(2)
-    assert planned == pytest.approx(19 * timetable.PLANNED_SHARE / 2, abs=timetable.ROUND_MINUTES)
+    assert planned is not None
+    assert 0 <= 19 * timetable.PLANNED_SHARE / 2 - planned <= 1.01 * timetable.ROUND_MINUTES
