@@ -16,9 +16,9 @@ from autofuse.dataset.types import Case, Dataset
 from autofuse.foundation.console import say
 from autofuse.foundation.errors import ModelError
 from autofuse.plan.types import Configuration
-from autofuse.road.fold import prior_key
 from autofuse.road.groundwork import Ground
 from autofuse.road.runs import TrainedFold, read_fold
+from autofuse.training.run import prior_key
 
 if TYPE_CHECKING:
     import numpy as np

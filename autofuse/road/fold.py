@@ -10,7 +10,7 @@ from autofuse.foundation.console import say
 from autofuse.foundation.errors import UsageError
 from autofuse.road.groundwork import Ground, waiting_lock
 from autofuse.road.runs import TrainedFold, read_fold, require_fold
-from autofuse.training.run import RunPlan, make_trainer, plan_run, run_name
+from autofuse.training.run import RunPlan, make_trainer, plan_run, prior_key, run_name
 
 if TYPE_CHECKING:
     from autofuse.plan.task import Task
@@ -158,11 +158,6 @@ def _plan_fold(
         validation_patches=patches,
         prior_run=prior_run,
     )
-
-
-def prior_key(run: str, fold: int) -> str:
-    """Under which name the store keeps the masks that ``run`` predicted for the sake of ``fold``."""
-    return f"{run}-fold_{fold}"
 
 
 def _length(run: RunPlan) -> str:

@@ -76,7 +76,7 @@ class RunPlan(StoredValue):
     @property
     def prior_key(self) -> str | None:
         """Under which name the store keeps the earlier stage's masks for this fold; None without an earlier stage."""
-        return None if self.prior_run is None else f"{self.prior_run}-fold_{self.fold}"
+        return None if self.prior_run is None else prior_key(self.prior_run, self.fold)
 
     def same_training(self, other: RunPlan) -> bool:
         """Whether both ask for the same training; the machine (threads, device, precision, versions) may differ."""
@@ -86,6 +86,11 @@ class RunPlan(StoredValue):
         """The part that the machine decides, not the user."""
         names = ("threads", "device", "precision", "compiled", "autofuse_version", "torch_version")
         return {name: getattr(self, name) for name in names}
+
+
+def prior_key(run: str, fold: int) -> str:
+    """Under which name the store keeps the masks that ``run`` predicted for the sake of ``fold``."""
+    return f"{run}-fold_{fold}"
 
 
 def run_name(run: RunPlan) -> str:
