@@ -56,9 +56,9 @@ unit: setup ## pytest, slow end-to-end tests included
 	@echo "== Tests (pytest, $(WORKERS) at once)"
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not benchmark"
 
-bench: setup ## comparisons that take long (see benchmarks/)
-	@echo "== Benchmarks"
-	@$(BIN)/python -m pytest -m benchmark
+bench: setup ## time every stage beside nnU-Net (which gets an environment of its own)
+	@echo "== Benchmarks: a while; results land in benchmarks/results"
+	@$(BIN)/python benchmarks/against_nnunet.py
 
 docs: setup ## write the pages of documentation/reference that are made from the program itself
 	@$(BIN)/python -m autofuse.cli.reference documentation/reference/cli.md
