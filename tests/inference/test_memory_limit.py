@@ -38,9 +38,13 @@ def test_the_logits_of_all_classes_are_never_in_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.benchmark
-@pytest.mark.parametrize(("spacing", "step", "feature_maps"), [(1.0, 1.0, 7 * 32), (1.25, 0.5, 0)])
+@pytest.mark.parametrize(("spacing", "step", "feature_maps"), [(1.0, 1.0, 164), (1.25, 0.5, 0)])
 def test_a_large_case_stays_below_4_gib(tmp_path: Path, spacing: float, step: float, feature_maps: int) -> None:
-    """512 x 512 x 400, 20 classes, tiles of 128³; once with what a network of 32 features takes for a tile."""
+    """512 x 512 x 400, 20 classes, tiles of 128³; once with as much beside as a planned U-Net takes for a tile.
+
+    A plain U-Net of 32 features takes 1.80 GiB for a tile of 128³ with its logits (measured); 164 feature maps of 8 MiB
+    and the three copies of the logits that the voxelwise network makes are as much.
+    """
     measured = run(tmp_path, (400, 512, 512), 19, 128, spacing, step, feature_maps=feature_maps)
     assert measured["peak"] < 4.0
     assert measured["agreement"] > 0.98
