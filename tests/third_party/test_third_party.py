@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
+from autofuse.dataset import open_dataset
 from autofuse.foundation.registry import TRAINERS, registered
+from autofuse.phantom.options import PhantomOptions
+from autofuse.phantom.write import write_phantom
 
 PROGRAM = """
 import torch
@@ -32,3 +37,24 @@ def test_a_strangers_trainer_is_found_and_conforms(stranger: dict[str, str], tmp
     assert done.returncode == 0, done.stderr
     module, count, passed = done.stdout.split()
     assert (module, passed) == ("cross_entropy_only", "passed") and int(count) > 25
+
+
+def test_a_strangers_trainer_travels_the_whole_road(stranger: dict[str, str], tmp_path: Path) -> None:
+    raw = write_phantom(
+        tmp_path / "Dataset001_Phantom", PhantomOptions(cases=5, test_cases=1, shape=(16, 20, 20), modalities=2)
+    )
+    command = [sys.executable, "-m", "autofuse", "run", str(raw), "--workspace", str(tmp_path / "work")]
+    done = subprocess.run(
+        [*command, "--json", "--memory", "0.5GiB", "--steps", "3", "--trainer", "cross_entropy_only"],
+        env=stranger,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)["result"]
+    assert report["trainer"] == "cross_entropy_only"
+    assert report["predicted_cases"] == 1
+    masks = tmp_path / "work" / "Dataset001_Phantom" / report["predictions"]
+    assert [mask.name for mask in masks.glob("*.nii.gz")] == [f"{open_dataset(raw).test_cases[0].id}.nii.gz"]
