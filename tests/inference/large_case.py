@@ -58,7 +58,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     *shape, classes, patch = (int(word) for word in sys.argv[2:7])
     spacing, step = float(sys.argv[7]), float(sys.argv[8])
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     console.configure(quiet=True)
     truth = make_volume((shape[0], shape[1], shape[2]), classes)
     if len(sys.argv) > 9:
