@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from autofuse.dataset.types import Labels
 from autofuse.fingerprint.types import Fingerprint
 from autofuse.plan.types import Budget, Decision, Plan
+from autofuse_planners.augmentation import choose_augmentation
 from autofuse_planners.configurations import choose_configurations
 from autofuse_planners.fusion import choose_fusion
 from autofuse_planners.grid import choose_grid
@@ -55,6 +56,8 @@ class DefaultPlanner(Thresholds):
         default = configured.configurations[0]
         steps, steps_decision = choose_steps(default, budget, self)
         mirror_axes, mirror_decision = choose_mirroring(fingerprint, labels, grid.transpose, steps, self)
+        augmentation, augmentation_decision = choose_augmentation(default, steps, grid.cases, self)
+        trainer = trainer.model_copy(update={"fields": {**trainer.fields, **augmentation}})
         decisions = (
             *grid_decisions,
             *normalisation_decisions,
@@ -63,6 +66,7 @@ class DefaultPlanner(Thresholds):
             *configured.decisions,
             trainer_decision,
             mirror_decision,
+            augmentation_decision,
             steps_decision,
         )
         return Plan(

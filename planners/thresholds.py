@@ -55,6 +55,9 @@ class Thresholds:
         order_ratio: two classes are in constant order along an axis if the mean distance of their centroids is so many
             standard deviations; order_cases: in so many cases at least.
         order_forgotten_steps: a longer training mirrors all the same, as (nn) does.
+    Augmentation:
+        few_cases, many_passes: fewer cases than this, each seen more often than this, are rotated and zoomed more;
+        often_share: of the samples, each; (nn) has 0.2.
     Modalities and supervision:
         missing_rate: a modality that more cases lack is treated as one that can be missing.
         dropout_low, dropout_high: bounds of modality dropout.
@@ -114,6 +117,10 @@ class Thresholds:
     order_ratio: float = 2.0
     order_cases: int = 5
     order_forgotten_steps: int = 50_000
+
+    few_cases: int = 100
+    many_passes: float = 100.0
+    often_share: float = 0.5
 
     missing_rate: float = 0.01
     dropout_low: float = 0.35

@@ -9,6 +9,7 @@ import torch
 
 from autofuse.foundation.errors import DataError, ModelError
 from autofuse.sampling.batch import Batch
+from autofuse.sampling.draw import AugmentationRecipe
 from autofuse.sampling.loader import Loader
 from autofuse.sampling.source import PatchSource
 from autofuse.training.run import RunPlan
@@ -60,6 +61,7 @@ def store_loader(task: Task, trainer: Trainer, store: Store, run: RunPlan, devic
     Raises:
         DataError: if a case of the run is not in the store.
     """
+    recipe = AugmentationRecipe(rotation=trainer.rotation, scaling=trainer.scaling)
     sources = {}
     for stream in trainer.streams():
         ids = stream_cases(stream, run)
@@ -70,7 +72,7 @@ def store_loader(task: Task, trainer: Trainer, store: Store, run: RunPlan, devic
                 case=", ".join(missing[:10]),
                 remedy="Prepare them first: autofuse preprocess.",
             )
-        sources[stream.name] = PatchSource(store, ids, task, stream, run.seed, prior_run=run.prior_key)
+        sources[stream.name] = PatchSource(store, ids, task, stream, run.seed, recipe=recipe, prior_run=run.prior_key)
     return lambda first_step: Loader(sources, first_step, device)
 
 

@@ -78,6 +78,7 @@ class Trainer:
     """Base of every training method; fields are its hyper-parameters, all with defaults, all JSON-able.
 
     Construction only stores. A variant is the same class with other field values, never another class.
+    ``foreground``, ``rotation`` and ``scaling`` are shares of the samples; the other ways to augment are nnU-Net's.
     """
 
     name: ClassVar[str]
@@ -88,6 +89,8 @@ class Trainer:
     gradient_clip: float = 12.0
     ema_decay: float = 0.0
     foreground: float = 1 / 3
+    rotation: float = 0.2
+    scaling: float = 0.2
 
     def streams(self) -> tuple[Stream, ...]:
         """Which batches each step needs."""

@@ -32,6 +32,7 @@ def summary(dataset_folder: Path, workspace: Path) -> dict[str, Any]:
     return {
         "configuration": plan.configuration,
         "trainer": plan.trainer.name,
+        "trainer_fields": plan.trainer.fields,
         "steps": plan.steps,
         "transpose": list(plan.transpose),
         "mirror_axes": list(plan.mirror_axes),
