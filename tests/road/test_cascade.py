@@ -36,6 +36,7 @@ def cascade(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Plan]
     return raw, workspace, changed
 
 
+@pytest.mark.slow
 def test_both_stages_are_trained_and_chained(cascade: tuple[Path, Path, Plan]) -> None:
     raw, workspace, plan = cascade
     report = road.run(raw, workspace=workspace, steps=2, workers=0)

@@ -30,7 +30,7 @@ def _finish(raw: Path, workspace: Path) -> float:
     """Seconds that the command took to its good end."""
     started = time.monotonic()
     process = _start(raw, workspace)
-    _, told = process.communicate(timeout=300)
+    _, told = process.communicate(timeout=570)
     assert process.returncode == 0, told.decode()
     return time.monotonic() - started
 

@@ -35,7 +35,7 @@ def test_folds_that_start_together_share_one_plan(tmp_path: Path) -> None:
     common = ["--workspace", "ws", "--steps", "2", "--workers", "0", "--device", "cpu"]
     folds = [_start("train", raw, "--fold", str(fold), *common, cwd=tmp_path) for fold in range(3)]
     for process in folds:
-        _, told = process.communicate(timeout=240)
+        _, told = process.communicate(timeout=570)
         assert process.returncode == 0, told
     place = workspace_of(raw, tmp_path / "ws")
     ((_, trained),) = find_runs(place).items()
@@ -49,7 +49,7 @@ def test_two_runs_on_one_output_wait_or_are_refused(tmp_path: Path) -> None:
     raw = draw(tmp_path)
     options = ["--workspace", "ws", "--steps", "4", "--workers", "0", "--device", "cpu", "--memory", "0.5GiB"]
     both = [_start("run", raw, *options, cwd=tmp_path) for _ in range(2)]
-    told = [process.communicate(timeout=240)[1] for process in both]
+    told = [process.communicate(timeout=570)[1] for process in both]
     codes = sorted(process.returncode for process in both)
     assert codes in ([0, 0], [0, 5]), told
     for process, text in zip(both, told, strict=True):
@@ -67,7 +67,7 @@ def test_run_with_json_without_home_or_terminal(tmp_path: Path) -> None:
     poor = {"PATH": os.environ["PATH"], "LANG": "C", "LC_ALL": "C"}
     options = ["--workspace", "ws", "--steps", "1", "--device", "cpu", "--memory", "0.5GiB", "--json"]
     process = _start("run", raw, *options, cwd=tmp_path, env=poor)
-    result, told = process.communicate(timeout=240)
+    result, told = process.communicate(timeout=570)
     assert process.returncode == 0, told
     assert told == ""
     content = json.loads(result)
