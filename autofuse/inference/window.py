@@ -122,10 +122,10 @@ def sliding_window(
 
 
 def single_tiles(segment: Segment, views: Sequence[View], plan: WindowPlan) -> list[Tensor]:
-    """Logits (C, z, y, x) of cases that are no larger than one 3D patch, computed side by side in one batch."""
-    margins = [_margins(view.images.shape[1:], plan.patch) for view in views]
+    """Logits (C, z, y, x) of cases that are no larger than one patch, computed side by side in one batch."""
+    margins = [_margins(view.images.shape[1:], plan.patch_3d) for view in views]
     padded = [_pad(view, margin) for view, margin in zip(views, margins, strict=True)]
-    whole = [tuple(slice(0, size) for size in plan.patch)]
+    whole = [tuple(slice(0, size) for size in plan.patch_3d)]
     batches = [tile_batch(view, whole, plan) for view in padded]
     priors = [batch.prior for batch in batches if batch.prior is not None]
     batch = replace(
@@ -138,6 +138,7 @@ def single_tiles(segment: Segment, views: Sequence[View], plan: WindowPlan) -> l
     with torch.inference_mode(), autocast(plan.device, plan.precision):
         logits = mirrored_mean(segment, batch, plan.mirror_axes)
     _require_channels(logits, plan, views[0])
+    logits = logits.unsqueeze(2) if len(plan.patch) == 2 else logits
     return [
         part.values
         for view, margin, tile in zip(views, margins, logits, strict=True)

@@ -59,4 +59,6 @@ def _draw_dice(axes: Axes, history: Sequence[EpochRecord]) -> None:
 
 def _line(axes: Axes, history: Sequence[EpochRecord], values: Sequence[float | None], label: str, **style: Any) -> None:
     points = [(record.step, value) for record, value in zip(history, values, strict=True) if value is not None]
+    if len(points) == 1:
+        style = {"marker": "o", **style}  # a single point makes no line
     axes.plot([step for step, _ in points], [value for _, value in points], label=label, **style)

@@ -39,7 +39,7 @@ def whole_numbers(shape: tuple[int, int, int], highest: int, seed: int) -> np.nd
 
 
 @pytest.mark.parametrize("patch", [(8, 8, 8), (8, 8)])
-@pytest.mark.parametrize("shape", [(5, 7, 6), (13, 9, 17)])
+@pytest.mark.parametrize("shape", [(5, 7, 6), (13, 9, 17), (1, 7, 6)])
 def test_a_perfect_network_has_dice_one_and_errors_count(
     tmp_path: Path, patch: tuple[int, ...], shape: tuple[int, int, int]
 ) -> None:
