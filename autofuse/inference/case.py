@@ -20,7 +20,15 @@ from autofuse.foundation.machine import tune_allocator
 from autofuse.inference.export import paint
 from autofuse.inference.members import Advance, Members, Weighted
 from autofuse.inference.memory import Extras
-from autofuse.inference.prediction import CaseOnGrid, LoadedCase, Prediction, PredictOptions, Probabilities, grid_key
+from autofuse.inference.prediction import (
+    CaseOnGrid,
+    LoadedCase,
+    Prediction,
+    PredictOptions,
+    Probabilities,
+    grid_key,
+    prior_key,
+)
 from autofuse.inference.prior import prior_channels
 from autofuse.preprocessing.prepare import PreparedCase, prepare_case
 from autofuse.training.model import Model
@@ -75,11 +83,9 @@ def load_for(models: Sequence[Model], raw: RawCase, priors: Priors | None = None
         if key not in prepared:
             prepared[key] = _on_grid(prepare_case(replace(raw, label=None), task.plan, task.configuration))
         previous = task.configuration.previous
-        if previous is not None and task.configuration.name not in earlier:
+        if previous is not None and prior_key(task) not in earlier:
             masks = _earlier_masks(raw.case.id, previous, priors)
-            earlier[task.configuration.name] = prior_channels(
-                masks, task.plan, task.configuration, prepared[key].placement
-            )
+            earlier[prior_key(task)] = prior_channels(masks, task.plan, task.configuration, prepared[key].placement)
     return LoadedCase(raw.case.id, raw.geometry, prepared, earlier)
 
 
@@ -133,7 +139,7 @@ def require_fitting(models: Sequence[Model]) -> None:
     """Nothing, if the models can predict together.
 
     Raises:
-        UsageError: if there are none, or they differ in labels or modalities.
+        UsageError: if there are none, or they differ in labels, modalities or order of axes.
     """
     if not models:
         raise UsageError("There is no model to predict with.", remedy="Train one first: autofuse train.")
@@ -144,6 +150,13 @@ def require_fitting(models: Sequence[Model]) -> None:
             raise UsageError(
                 "Models of different labels or modalities cannot predict together.",
                 found=f"{model.run.trainer}, fold {model.run.fold}, beside {models[0].run.trainer}",
+            )
+        # Probabilities of different grids are added up before the order of axes is undone.
+        if model.task.plan.transpose != first.plan.transpose:
+            raise UsageError(
+                "Models whose plans put another axis first cannot predict together.",
+                found=f"axes {model.task.plan.transpose} beside {first.plan.transpose}",
+                remedy="Predict with each of them apart, or train them with one plan.",
             )
 
 

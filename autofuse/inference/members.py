@@ -15,10 +15,11 @@ import torch
 from autofuse.foundation.machine import Precision, default_precision
 from autofuse.inference.export import Chunk, Grids, activate, target_chunks
 from autofuse.inference.memory import Extras, Load, MemoryPlan, plan_memory
-from autofuse.inference.prediction import LoadedCase, PredictOptions, grid_key
+from autofuse.inference.prediction import LoadedCase, PredictOptions, grid_key, prior_key
 from autofuse.inference.spool import Spool
 from autofuse.inference.window import Rows, View, WindowPlan, sliding_window
 from autofuse.plan.task import Task
+from autofuse.plan.types import Configuration
 from autofuse.training.model import Model
 
 Advance = Callable[[float], None]
@@ -36,12 +37,13 @@ class Members:
         self.case, self.options, self.members, self.extras = case, options, members, extras
         self.device = torch.device(options.device)
         self._advance = advance
-        self._plans: dict[str, MemoryPlan] = {}
+        self._plans: dict[tuple[str, Configuration], MemoryPlan] = {}
 
     def memory(self, task: Task) -> MemoryPlan:
         """The plan of memory for one configuration; made once, before anything is taken."""
-        if task.configuration.name not in self._plans:
-            prepared = self.case.prepared[grid_key(task)]
+        key = grid_key(task), task.configuration
+        if key not in self._plans:
+            prepared = self.case.prepared[key[0]]
             load = Load(
                 prepared=prepared.placement.prepared_shape,
                 native=self.case.geometry.shape,
@@ -49,7 +51,7 @@ class Members:
                 outputs=task.outputs,
                 extras=self.extras,
             )
-            self._plans[task.configuration.name] = plan_memory(
+            self._plans[key] = plan_memory(
                 load,
                 task.configuration,
                 memory_gib=self.options.memory_gib,
@@ -57,7 +59,7 @@ class Members:
                 case=self.case.id,
                 device=self.device,
             )
-        return self._plans[task.configuration.name]
+        return self._plans[key]
 
     def spool(self, outputs: int, shape: tuple[int, int, int]) -> Spool:
         """Sums in memory where every plan has room for them, else in a file."""
@@ -102,7 +104,7 @@ class Members:
         view = View(
             images=torch.from_numpy(prepared.images),
             present=torch.from_numpy(prepared.present),
-            prior=self.case.priors.get(task.configuration.name),
+            prior=self.case.priors.get(prior_key(task)),
             case=self.case.id,
             spacing_mm=prepared.placement.prepared_spacing_mm,
         )

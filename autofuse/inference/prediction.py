@@ -62,7 +62,8 @@ class LoadedCase:
     Attributes:
         geometry: of the native grid.
         prepared: by grid key, as ``grid_key`` gives it.
-        priors: by configuration name, the masks of the earlier stage on the prepared grid (K, z, y, x) bool.
+        priors: by grid and earlier configuration, as ``prior_key`` gives them, the masks of the earlier stage on the
+            prepared grid (K, z, y, x) bool.
     """
 
     id: str
@@ -122,3 +123,8 @@ class Prediction:
 def grid_key(task: Task) -> str:
     """Names the grid on which a configuration sees a case: equal keys, equal prepared case."""
     return f"{task.plan.preparation_digest(task.configuration)}-{task.configuration.dimensions}d"
+
+
+def prior_key(task: Task) -> str:
+    """Names the masks that a cascade's second stage is given: whose they are, and on which grid."""
+    return f"{task.configuration.previous}-{grid_key(task)}"

@@ -180,6 +180,20 @@ def test_a_cascade_needs_and_uses_the_earlier_masks() -> None:
     assert (one.indices != other.indices).any()
 
 
+def test_each_cascade_of_an_ensemble_gets_the_earlier_masks_on_its_own_grid() -> None:
+    volume = blobs((16, 16, 12))
+    fine, coarse = (
+        make_model(make_task(LABELS, spacing_mm=(step, 1.0, 1.0), previous="low"), Blurred()) for step in (1.0, 2.0)
+    )
+    case, priors = make_case(volume), {"low": volume.astype(np.int16)}
+    options = PredictOptions(probabilities=True)
+    apart = [predict_case([model], case, options, priors=priors).probabilities for model in (fine, coarse)]
+    together = predict_case([fine, coarse], case, options, priors=priors).probabilities
+    assert together is not None
+    expected = sum(one.whole().astype(np.float32) for one in apart if one is not None) / 2
+    np.testing.assert_allclose(together.whole(), expected, atol=3e-3)
+
+
 def test_prior_channels_are_one_hot_on_the_prepared_grid() -> None:
     task = make_task(LABELS, transpose=(1, 0, 2))
     volume = blobs((10, 16, 12))
@@ -202,6 +216,11 @@ def test_what_cannot_be_predicted_is_refused_with_the_case_named() -> None:
     with pytest.raises(UsageError, match="different labels"):
         predict_case(
             [make_model(task, Voxelwise()), make_model(make_task(class_labels(3)), Voxelwise(outputs=4))], case
+        )
+    # On a cube nothing but the mask would show it.
+    with pytest.raises(UsageError, match="another axis first"):
+        predict_case(
+            [make_model(task, Voxelwise()), make_model(make_task(LABELS, transpose=(2, 0, 1)), Voxelwise())], case
         )
     with pytest.raises(DataError, match="modalities"):
         predict_case([make_model(make_task(LABELS, modalities=2), Voxelwise())], case)
