@@ -5,7 +5,8 @@
     images.b2nd       (M, z, y, x) float16 (float32 where float16 would overflow)
     label.b2nd        (z, y, x) int16 class indices with IGNORE; absent for an unlabelled case
     foreground.npy    (n, 4) int16: class index, z, y, x of sampled labelled voxels
-    prior-<run>.b2nd  (z, y, x) int8 masks of a cascade's earlier stage, with prior-<run>.json for its CRC-32
+    prior-<run>.b2nd  (z, y, x) int8 masks of a cascade's earlier stage (int16 beyond class 127), with prior-<run>.json
+                          for its CRC-32
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -129,9 +130,10 @@ class StoredCase:
         label = None if self.annotation == "none" else self._part(LABEL, box).astype(np.int16, copy=False)
         return images, label
 
-    def read_prior(self, run: str, box: Box | None = None) -> NDArray[np.int8]:
+    def read_prior(self, run: str, box: Box | None = None) -> NDArray[np.integer]:
         """Class indices (*box) that ``run`` predicted for this case."""
-        return self._part(f"prior-{run}.b2nd", self.whole if box is None else box).astype(np.int8, copy=False)
+        indices: NDArray[Any] = self._part(f"prior-{run}.b2nd", self.whole if box is None else box)
+        return indices
 
     @cached_property
     def foreground(self) -> Mapping[int, NDArray[np.int16]]:
@@ -267,7 +269,8 @@ class Store:
         folder = self.case_folder(case_id)
         path = folder / f"prior-{run}.b2nd"
         (folder / f"prior-{run}.json").unlink(missing_ok=True)
-        write_atomically(path, lambda temp: write_array(temp, labels.astype(np.int8), dimensions))
+        kind = np.int8 if labels.max(initial=0) <= np.iinfo(np.int8).max else np.int16
+        write_atomically(path, lambda temp: write_array(temp, labels.astype(kind), dimensions))
         PriorRecord(run=run, crc32=crc32_of_file(path)).save(folder / f"prior-{run}.json")
 
 

@@ -20,7 +20,7 @@ class Crop:
         images: (M, *E) float, 0 beyond the image and for absent modalities.
         label: (*E) int16 class indices, ``label_fill`` beyond the image.
         label_fill: background for dense labels, ``IGNORE`` for sparse and missing ones.
-        prior: (*E) int8 class indices of a cascade's earlier stage, or None.
+        prior: (*E) class indices of a cascade's earlier stage, or None.
         centre: of the patch, in voxels of the box.
     """
 

@@ -175,7 +175,7 @@ class PatchSource:
 
     def _padded(
         self, case: StoredCase, spans: list[tuple[int, int]]
-    ) -> tuple[NDArray[np.float32], NDArray[np.int16], NDArray[np.int8] | None]:
+    ) -> tuple[NDArray[np.float32], NDArray[np.int16], NDArray[np.integer] | None]:
         """Images, label and prior inside ``spans``, which may reach beyond the image.
 
         Beyond it images are 0, as at prediction. Dense labels continue as background there, since the crop's border is

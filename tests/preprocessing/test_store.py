@@ -174,6 +174,9 @@ def test_prior_of_an_earlier_stage(tmp_path: Path) -> None:
     store.write_prior("a", "low-abc", masks)
     box = (slice(2, 9), slice(1, 3), slice(0, 30))
     assert np.array_equal(store.open("a").read_prior("low-abc", box), masks[box])
+    many = masks * 100
+    store.write_prior("a", "many", many)
+    assert np.array_equal(store.open("a").read_prior("many"), many), "more classes than a byte holds"
     store.verify(["a"])
     path = tmp_path / "a" / "prior-low-abc.b2nd"
     path.write_bytes(path.read_bytes()[:-3])
