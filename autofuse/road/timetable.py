@@ -99,18 +99,40 @@ def prediction_s(
     return cases * (tiles * slices * flips * tile_s + overhead_s)
 
 
+def _all_predictions_s(
+    plan: Plan, last: Configuration, cases: int, *, mirror: bool, for_next_stage: int = 0, step_s: float | None = None
+) -> float | None:
+    """Seconds of everything that is predicted: a cascade's earlier stage sees the same cases before, and
+    ``for_next_stage`` training cases, always mirrored."""
+    parts = [prediction_s(plan, last, cases, mirror=mirror, step_s=step_s)]
+    if last.previous is not None:
+        first = plan.named(last.previous)
+        parts.append(prediction_s(plan, first, cases, mirror=mirror, step_s=step_s))
+        parts.append(prediction_s(plan, first, for_next_stage, mirror=True, step_s=step_s))
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None
+
+
 def _tiles(size: int, patch: int) -> int:
     return 1 if size <= patch else math.ceil((size - patch) / (patch * TILE_STEP)) + 1
 
 
 def divide_time(
-    folder: Path, plan: Plan, configurations: Sequence[Configuration], clock: Clock, *, folds: int, cases: int
+    folder: Path,
+    plan: Plan,
+    configurations: Sequence[Configuration],
+    clock: Clock,
+    *,
+    folds: int,
+    cases: int,
+    training_cases: int = 0,
 ) -> Timetable | None:
     """The division of the clock's time, found in ``folder`` or made and kept there; None without a time.
 
     Args:
         configurations: to be trained one after another (a cascade's stages); the last one predicts.
         cases: to be predicted: held out over all folds, and test cases once a fold.
+        training_cases: of the data set; a cascade's earlier stage predicts them once a fold.
     """
     if clock.minutes is None:
         return None
@@ -118,7 +140,11 @@ def divide_time(
     if kept is not None:
         return kept
     left, total = clock.left_s, clock.minutes * 60
-    wanted = [prediction_s(plan, configurations[-1], cases, mirror=mirror) for mirror in (True, False)]
+    earlier = folds * training_cases
+    wanted = [
+        _all_predictions_s(plan, configurations[-1], cases, mirror=mirror, for_next_stage=earlier)
+        for mirror in (True, False)
+    ]
     mirror = wanted[0] is not None and wanted[0] <= MOST_FOR_MIRRORING * left
     reserve = wanted[0] if mirror else wanted[1]
     reserve = CLOSING_S + (reserve if reserve is not None else MOST_FOR_MIRRORING * max(left, 0))
@@ -145,7 +171,7 @@ def settle_mirroring(
     """Whether prediction mirrors, decided once training has shown how fast this machine is, and kept in ``folder``."""
     if table is None or table.settled:
         return table is None or table.mirror
-    needed = prediction_s(plan, plan.named(table.configuration), cases, mirror=True, step_s=step_s)
+    needed = _all_predictions_s(plan, plan.named(table.configuration), cases, mirror=True, step_s=step_s)
     mirror = needed is not None and needed + CLOSING_S <= clock.left_s
     table.model_copy(update={"mirror": mirror, "settled": True}).save(folder / TIMETABLE_FILE)
     return mirror

@@ -126,7 +126,13 @@ class _Road:
         for configuration in parts:
             prepare(self.ground, configuration, self.workers)
         table = divide_time(
-            self.workspace.folder, self.ground.plan, parts, self.clock, folds=len(self.folds), cases=self._to_predict()
+            self.workspace.folder,
+            self.ground.plan,
+            parts,
+            self.clock,
+            folds=len(self.folds),
+            cases=self._to_predict(),
+            training_cases=len(self.dataset.cases),
         )
         method = self.method if table is None else replace(self.method, minutes=table.training_minutes)
         trained = [train_fold(self.ground, method, fold, workers=self.workers) for fold in self.folds]

@@ -32,7 +32,7 @@ def _configuration(seconds: float | None, **changes: object) -> Configuration:
     return Configuration(**(fields | changes))  # type: ignore[arg-type]
 
 
-def _plan(configuration: Configuration) -> Plan:
+def _plan(configuration: Configuration, *others: Configuration) -> Plan:
     return Plan(
         planner="test",
         dataset="Data",
@@ -42,7 +42,7 @@ def _plan(configuration: Configuration) -> Plan:
         labels=Labels(classes=(LabelClass(name="a", raw_values=(1,)),)),
         transpose=(0, 1, 2),
         normalisation=(NormalisationPlan(scheme="zscore"),),
-        configurations=(configuration,),
+        configurations=(configuration, *others),
         configuration=configuration.name,
         trainer=TrainerChoice(name="supervised"),
         steps=100,
@@ -119,8 +119,12 @@ def test_mirroring_is_settled_by_what_training_measured(tmp_path: Path) -> None:
 
 def test_the_stages_of_a_cascade_share_the_time(tmp_path: Path) -> None:
     low, high = _configuration(0.1, name="low"), _configuration(0.6, name="high", previous="low")
-    table = divide_time(tmp_path, _plan(high), (low, high), _clock(20), folds=1, cases=2)
+    plan = _plan(high, low)
+    table = divide_time(tmp_path, plan, (low, high), _clock(20), folds=1, cases=2, training_cases=5)
     assert table is not None
+    # Before the second stage is trained, the first one predicts all training cases; later, whatever the second does.
+    stages = [prediction_s(plan, low, 5 + 2, mirror=True), prediction_s(plan, high, 2, mirror=True)]
+    assert table.reserve_s == pytest.approx(sum(part or math.nan for part in stages) + timetable.CLOSING_S, abs=0.1)
     assert table.configuration == "high"
     assert table.training_minutes["low"] == table.training_minutes["high"]
     assert sum(table.training_minutes.values()) * 60 + table.reserve_s <= 20 * 60
