@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SHORTEST_EPOCH_STEPS, LONGEST_EPOCH_STEPS = 10, 250
 FEWEST_EPOCHS = 20
 VALIDATION_SHARE = 0.1
+_SIGNS = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
 FORWARD_SHARE = 1 / 3
 """A forward pass costs about a third of a training step of the same sample (backward: twice the forward)."""
 
@@ -274,4 +275,9 @@ def _describe(kind: type[Any], types: dict[str, Any]) -> str:
 
 
 def _type_name(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Annotated:
+        base, *notes = typing.get_args(hint)
+        limits = [item for note in notes for item in getattr(note, "metadata", [note])]
+        bounds = [f"{sign} {getattr(limit, key):g}" for limit in limits for key, sign in _SIGNS if hasattr(limit, key)]
+        return f"{_type_name(base)} ({', '.join(bounds)})" if bounds else _type_name(base)
     return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")

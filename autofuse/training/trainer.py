@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
+from pydantic import Field
 from torch import Tensor, nn
 
 from autofuse.plan.task import Task
@@ -13,6 +14,9 @@ from autofuse.sampling.batch import Batch
 
 Half = Literal["whole", "upper", "lower"]
 Wanted = Literal["labelled", "unlabelled", "any"]
+Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0)]
+"""Types of fields: what ``--set`` gives is held to these bounds, before anything is trained."""
 
 
 @dataclass(frozen=True)
@@ -83,14 +87,14 @@ class Trainer:
 
     name: ClassVar[str]
 
-    learning_rate: float = 1e-2
-    momentum: float = 0.99
-    weight_decay: float = 3e-5
-    gradient_clip: float = 12.0
-    ema_decay: float = 0.0
-    foreground: float = 1 / 3
-    rotation: float = 0.2
-    scaling: float = 0.2
+    learning_rate: Weight = 1e-2
+    momentum: Share = 0.99
+    weight_decay: Weight = 3e-5
+    gradient_clip: Annotated[float, Field(gt=0)] = 12.0
+    ema_decay: Share = 0.0
+    foreground: Share = 1 / 3
+    rotation: Share = 0.2
+    scaling: Share = 0.2
 
     def streams(self) -> tuple[Stream, ...]:
         """Which batches each step needs."""

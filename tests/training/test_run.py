@@ -39,6 +39,10 @@ def test_make_trainer_checks_fields_and_types() -> None:
         with pytest.raises(UsageError) as caught:
             make_trainer("tiny", {field: value})
         assert "width: int = 4" in str(caught.value)
+    for field, value in (("weight_decay", -1), ("gradient_clip", 0), ("foreground", 1.5)):
+        with pytest.raises(UsageError, match="does not take this value") as caught:
+            make_trainer("tiny", {field: value})
+        assert "weight_decay: float (>= 0) = 3e-05" in str(caught.value)
     with pytest.raises(UsageError):
         make_trainer("nobody registered this")
 

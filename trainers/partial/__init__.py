@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from autofuse.training.trainer import Share, Weight
 from autofuse_trainers.supervised import Supervised
 
 
@@ -24,6 +25,6 @@ class Partial(Supervised):
 
     name: ClassVar[str] = "partial"
 
-    foreground: float = 2 / 3
+    foreground: Share = 2 / 3
     batch_dice: bool | None = True
-    case_weighting: float = 0.5
+    case_weighting: Weight = 0.5

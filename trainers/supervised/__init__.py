@@ -16,7 +16,7 @@ from autofuse.losses import deep_supervision, dice_ce
 from autofuse.networks import build_network
 from autofuse.plan.task import Task
 from autofuse.sampling.batch import Batch
-from autofuse.training.trainer import Batches, Objective, Progress, Trainer
+from autofuse.training.trainer import Batches, Objective, Progress, Trainer, Weight
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Supervised(Trainer):
 
     name: ClassVar[str] = "supervised"
 
-    dice_weight: float = 1.0
-    ce_weight: float = 1.0
+    dice_weight: Weight = 1.0
+    ce_weight: Weight = 1.0
     batch_dice: bool | None = None
-    case_weighting: float = 1.0
+    case_weighting: Weight = 1.0
 
     def networks(self, task: Task) -> nn.ModuleDict:
         """The planned network, as ``segmenter``."""
