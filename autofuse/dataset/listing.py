@@ -29,8 +29,8 @@ def list_files(root: Path, folder: str, findings: Findings) -> tuple[str, ...]:
     except OSError as error:
         findings.error(
             "folder",
-            f"The folder {folder} cannot be listed.",
-            file=folder,
+            f"The folder {folder or root} cannot be listed.",
+            file=folder or root,
             found=error.strerror or str(error),
             remedy="Correct its name or its permissions.",
         )

@@ -15,6 +15,7 @@ from autofuse.foundation.console import say
 from autofuse.foundation.errors import ModelError, ResourceError
 from autofuse.foundation.locks import lock
 from autofuse.foundation.machine import default_device
+from autofuse.foundation.registry import PLANNERS, load_registered
 from autofuse.foundation.values import StoredValue
 from autofuse.foundation.workspace import Workspace
 from autofuse.plan.types import Budget, Plan
@@ -58,6 +59,8 @@ def lay_ground(
     Raises:
         AutofuseError: whatever measuring, planning or writing meets.
     """
+    if asked.planner is not None:
+        load_registered(PLANNERS, asked.planner)  # a wrong name must not become a dial
     with waiting_lock(workspace.folder):
         fingerprint = find_fingerprint(dataset, workspace, workers)
         before = load_dials(workspace.folder)
@@ -121,25 +124,25 @@ def _budget(
 def _plan(dataset: Dataset, workspace: Workspace, fingerprint: Fingerprint, budget: Budget, dials: Dials) -> Plan:
     kept = _kept(Plan, workspace.plan)
     if kept is not None:
-        stale = _why_stale(kept, fingerprint, budget)
+        stale = _why_stale(kept, fingerprint, budget, dials)
         if stale is None:
             return kept
         say(f"plan.json is stale ({stale}): it is made anew.")
-    from autofuse.foundation.registry import PLANNERS, load_registered
-
     started = time.monotonic()
     planner = load_registered(PLANNERS, dials.planner)()
-    plan: Plan = planner.plan(fingerprint, dataset.labels, budget)
+    plan: Plan = planner.plan(fingerprint, dataset.labels, budget).model_copy(update={"planner": dials.planner})
     plan.save(workspace.plan)
     say(f"Planned in {time.monotonic() - started:.1f} s; `autofuse explain {dataset.root}` says why so.")
     return plan
 
 
-def _why_stale(plan: Plan, fingerprint: Fingerprint, budget: Budget) -> str | None:
+def _why_stale(plan: Plan, fingerprint: Fingerprint, budget: Budget, dials: Dials) -> str | None:
     if plan.fingerprint_digest != fingerprint.digest():
         return "the data set was measured anew"
     if plan.budget != budget:
         return "it was made for other dials"
+    if plan.planner != dials.planner:
+        return f"the planner {plan.planner!r} made it, and {dials.planner!r} is asked for"
     return None
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from autofuse.foundation.console import say
 from autofuse.foundation.errors import ModelError, UsageError
 from autofuse.foundation.workspace import Workspace
 from autofuse.plan.types import Plan
@@ -50,13 +51,15 @@ class TrainedFold:
 
 
 def find_runs(workspace: Workspace) -> dict[str, list[TrainedFold]]:
-    """Folds by the name of their run, the run that was begun last at the end; what is no run is passed over."""
+    """Folds by the name of their run, the run that was begun last at the end; a damaged fold is named and left out."""
     found: dict[str, list[TrainedFold]] = {}
     for path in sorted((workspace.folder / "runs").glob(f"*/fold_*/{RUN_FILE}")):
         try:
-            found.setdefault(path.parent.parent.name, []).append(read_fold(path.parent))
-        except ModelError:
+            fold = read_fold(path.parent)
+        except ModelError as error:
+            say(f"{path.parent} is left out: {error.problem}")
             continue
+        found.setdefault(fold.run, []).append(fold)
     ordered = sorted(found.items(), key=lambda item: max(fold.started for fold in item[1]))
     return {name: sorted(folds, key=lambda fold: fold.fold) for name, folds in ordered}
 
@@ -146,7 +149,7 @@ def _is_earlier_stage(fold: TrainedFold) -> bool:
     try:
         plan = read_plan(fold)
     except ModelError:
-        return True
+        return False  # to be refused by name, rather than passed over in silence for an older run
     own = fold.plan.configuration
     return own != plan.configuration and any(item.previous == own for item in plan.configurations)
 

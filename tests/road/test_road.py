@@ -179,6 +179,48 @@ def test_what_does_not_exist_is_a_usage_error(travelled: Travelled, arguments: d
         road.train(travelled.raw, workspace=travelled.workspace.root, workers=0, **arguments)  # type: ignore[arg-type]
 
 
+def test_a_planner_that_does_not_exist_becomes_no_dial(copied: Travelled) -> None:
+    before = (copied.workspace.folder / "dials.json").read_bytes()
+    with pytest.raises(UsageError, match="No planner is called 'wizard'"):
+        road.plan(copied.raw, workspace=copied.workspace.root, planner="wizard", workers=0)
+    assert (copied.workspace.folder / "dials.json").read_bytes() == before
+    kept = road.plan(copied.raw, workspace=copied.workspace.root, planner="default", workers=0)
+    assert kept == Plan.load(copied.workspace.plan)
+
+
+@pytest.mark.parametrize(("name", "told"), [(RUN_FILE, "No run of this data set"), (PLAN_FILE, "plan")])
+def test_a_damaged_run_is_refused(copied: Travelled, name: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    damaged = copied.workspace.folder / copied.report.folds[0].folder / name
+    damaged.write_text(damaged.read_text().replace("3d", "4d", 1))
+    with pytest.raises(ModelError, match=told):
+        road.predict(copied.raw, workspace=copied.workspace.root, workers=0)
+    if name == RUN_FILE:
+        assert "is left out" in capsys.readouterr().err
+
+
+def test_a_folder_of_images_that_is_not_there_is_named(travelled: Travelled, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere cannot be listed"):
+        road.predict(travelled.raw, workspace=travelled.workspace.root, images=tmp_path / "nowhere", workers=0)
+
+
+def test_pictures_get_masks_of_their_own_format(tmp_path: Path) -> None:
+    raw = draw(tmp_path, dimensions=2, test_cases=1)
+    for path in sorted(raw.rglob("*.nii.gz")):
+        image = read_image(path)
+        low, high = image.voxels.min(), image.voxels.max()
+        grey = image.voxels if path.parent.name.startswith("labels") else 255 * (image.voxels - low) / (high - low)
+        write_image(path.with_name(path.name.replace(".nii.gz", ".png")), grey.astype(np.uint8), image.geometry)
+        path.unlink()
+    description = json.loads((raw / "dataset.json").read_text()) | {"file_ending": ".png"}
+    (raw / "dataset.json").write_text(json.dumps(description))
+    report = road.run(raw, workspace=tmp_path / "ws", steps=STEPS, memory_gib=MEMORY_GIB, device="cpu", workers=0)
+    assert report.configuration == "2d"
+    assert report.predictions is not None
+    (mask,) = sorted((tmp_path / "ws" / raw.name / report.predictions).glob("*.png"))
+    (test,) = sorted((raw / "imagesTs").glob("*_0000.png"))
+    assert read_label_image(mask).voxels.shape == read_image(test).voxels.shape
+
+
 def test_a_bad_data_set_is_refused_with_all_its_problems(tmp_path: Path) -> None:
     raw = draw(tmp_path)
     for path in sorted((raw / "imagesTr").glob("*_0001.nii.gz"))[:2]:
