@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-_SAMPLE_EVERY_S = 0.1
+_FIRST_SAMPLE_S, _SLOWEST_SAMPLE_S = 0.05, 1.0
+"""Samples come less often as a command runs on: each makes the kernel walk all pages of the processes."""
 _KIB_PER_MIB = 1024
 
 
@@ -20,8 +21,8 @@ class Usage:
 
     Attributes:
         wall_s, cpu_s: seconds; cpu_s is user + system time of the process and all children it waited for.
-        peak_mib: largest proportional set size of the whole process tree (shared pages count once), sampled ten
-            times a second.
+        peak_mib: largest proportional set size of the whole process tree (shared pages count once), from samples that
+            come less often the longer it runs; at least the largest resident size of any one process.
         exit_status: of the command.
     """
 
@@ -41,7 +42,6 @@ def measure(command: Sequence[str], log: Path, environment: Mapping[str, str] | 
     Raises:
         RuntimeError: if the command fails; the message names the log.
     """
-    before = os.times()
     started = time.perf_counter()
     with log.open("ab") as stream:
         stream.write(f"\n$ {' '.join(command)}\n".encode())
@@ -55,14 +55,14 @@ def measure(command: Sequence[str], log: Path, environment: Mapping[str, str] | 
         )
         sampler = _PeakSampler(process.pid)
         sampler.start()
-        status = process.wait()
+        _, wait_status, usage = os.wait4(process.pid, 0)
         wall_s = time.perf_counter() - started
         sampler.stop()
-    after = os.times()
+    status = process.returncode = os.waitstatus_to_exitcode(wait_status)
     if status != 0:
         raise RuntimeError(f"{' '.join(command)} ended with {status}; see {log}")
-    cpu_s = after.children_user - before.children_user + after.children_system - before.children_system
-    return Usage(wall_s, cpu_s, sampler.peak_kib / _KIB_PER_MIB, status)
+    peak_kib = max(sampler.peak_kib, usage.ru_maxrss)
+    return Usage(wall_s, usage.ru_utime + usage.ru_stime, peak_kib / _KIB_PER_MIB, status)
 
 
 class _PeakSampler(threading.Thread):
@@ -75,8 +75,10 @@ class _PeakSampler(threading.Thread):
         self._ended = threading.Event()
 
     def run(self) -> None:
-        while not self._ended.wait(_SAMPLE_EVERY_S):
+        pause_s = _FIRST_SAMPLE_S
+        while not self._ended.wait(pause_s):
             self.peak_kib = max(self.peak_kib, sum(_pss_kib(pid) for pid in _tree(self.pid)))
+            pause_s = min(1.2 * pause_s, _SLOWEST_SAMPLE_S)
 
     def stop(self) -> None:
         self._ended.set()
