@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -95,10 +96,17 @@ def prepare(ground: Ground, configuration: Configuration, workers: int | None) -
 
 
 def chosen_trainer(ground: Ground, method: Method) -> tuple[str, Trainer]:
-    """The trainer's registered name and the trainer itself; the plan's fields count where it is the plan's choice."""
+    """The trainer's registered name and the trainer itself, with the plan's fields.
+
+    Fields that every trainer has (augmentation among them) count for another trainer than the plan's too, so that two
+    methods under one plan can be compared.
+    """
+    from autofuse.training.trainer import Trainer as AnyTrainer
+
     planned = ground.plan.trainer
     name = method.trainer or planned.name
-    fields = dict(planned.fields) if name == planned.name else {}
+    common = {item.name for item in dataclasses.fields(AnyTrainer)}
+    fields = {key: value for key, value in planned.fields.items() if name == planned.name or key in common}
     return name, make_trainer(name, fields | dict(method.settings))
 
 
