@@ -59,7 +59,16 @@ def free_disk_gib(path: Path) -> float:
 
 
 def peak_memory_gib() -> float:
-    """The largest resident size that this process has had, in GiB."""
+    """The largest resident size that this process has had, in GiB.
+
+    Not ``ru_maxrss`` where the kernel tells better: a process inherits that from whoever started it.
+    """
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return float(line.split()[1]) * 1024 / GIB
+    except OSError:
+        pass
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB
 
 

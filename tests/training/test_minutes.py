@@ -134,5 +134,5 @@ def test_a_validation_that_would_take_too_long_is_left_out() -> None:
 def test_it_ends_in_time_on_a_real_clock(tmp_path: Path) -> None:
     began = time.monotonic()
     result = train(tmp_path, 4.0)
-    assert 3.0 < time.monotonic() - began < 9.0  # the machine may be at somebody else's work
+    assert 3.0 < time.monotonic() - began < 30.0  # the machine may be at somebody else's work
     assert result.steps > 10 and records(tmp_path)[-1].learning_rate < 0.5 * RATE
