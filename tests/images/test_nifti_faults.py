@@ -284,13 +284,13 @@ def test_voxel_cap_is_an_option(plain: Path) -> None:
 
 _TELLING_OFFSETS = [40, 42, 44, 46, 48, 70, 72, 76, 80, 84, 88, 108, 112, 116, 123, 252, 254, 256, 280, 292]
 _SOBER = settings(
-    derandomize=True, deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
+    derandomize=True, deadline=60_000, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
 )
 _SEED_FILE: dict[str, bytes] = {}
 
 
 @settings(
-    max_examples=400, derandomize=True, deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=400, derandomize=True, deadline=60_000, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     edits=st.lists(
@@ -336,7 +336,7 @@ def _agrees_with_nibabel(path: Path, image: Any) -> None:
 
 
 @settings(
-    max_examples=100, derandomize=True, deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100, derandomize=True, deadline=60_000, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(content=st.binary(max_size=700), zipped=st.booleans())
 def test_arbitrary_bytes_are_refused(tmp_path: Path, content: bytes, zipped: bool) -> None:
