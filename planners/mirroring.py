@@ -44,7 +44,8 @@ def choose_mirroring(
 
     None where a class is the left or the right of something. In a short training not along an axis on which two
     classes always lie in the same order either: a network that cannot use that order has to learn to tell them apart
-    by shape alone. On 52 hippocampi, front and back differed by 0.85 against 0.71 mean Dice after 500 steps.
+    by shape alone. In a trial on 52 hippocampi (one split and seed, a plain U-Net with a simpler augmentation), mean Dice
+    after 500 steps was 0.85 without any mirroring and 0.71 with all of it.
     """
     sided = sided_names([item.name for item in labels.classes])
     orders = [] if steps > rules.order_forgotten_steps else ordered_classes(fingerprint, rules)
