@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -41,6 +42,62 @@ class ClassFacts(Value):
     volume_fraction_mean: float
 
 
+class GridFacts(Value):
+    """The grid of one modality in one case.
+
+    Attributes:
+        shape, spacing_mm: along its own array axes, slowest first.
+        same: whether it is the case's reference grid.
+        overlap: share of the reference grid's voxels whose centres lie in this modality's field of view.
+    """
+
+    shape: Shape
+    spacing_mm: Triple
+    same: bool
+    overlap: float = Field(ge=0, le=1)
+
+
+class PairFacts(Value):
+    """How far two modalities of one case lie apart, and how much one says about the other.
+
+    Attributes:
+        fixed, moving: channels; fixed is the reference modality where the case has it.
+        displacement_mm: what is seen at x in ``fixed`` is seen at x + displacement in ``moving``; along the reference
+            grid's axes.
+        distance_mm: its length.
+        agreement: normalised mutual information there, 1 (independent) to 2; agreement_unmoved: without moving.
+        resolution_mm: voxel that was measured at; smaller distances mean nothing.
+        reliable: whether the best place stands out from the others enough to be believed.
+    """
+
+    fixed: int
+    moving: int
+    displacement_mm: Triple
+    distance_mm: float = Field(ge=0)
+    agreement: float
+    agreement_unmoved: float
+    resolution_mm: float = Field(gt=0)
+    reliable: bool = True
+
+
+class RegistrationFacts(Value):
+    """A trial on one case: whether a rigid transform removes the displacement of two modalities.
+
+    Attributes:
+        case, fixed, moving: what was registered.
+        before_mm, after_mm: displacement measured without and with the transform.
+        rotation_degrees, shift_mm: how large the transform is.
+    """
+
+    case: str
+    fixed: int
+    moving: int
+    before_mm: float
+    after_mm: float
+    rotation_degrees: float
+    shift_mm: float
+
+
 class CaseFacts(StoredValue):
     """One case, measured.
 
@@ -58,6 +115,12 @@ class CaseFacts(StoredValue):
         moments: per modality (voxels, mean, standard deviation) of the same voxels.
         minmax: per modality (minimum, maximum) over the whole image, or None where absent.
         crop_fraction: cropped volume / whole volume.
+        grids: per modality its own grid, or None where absent; () where nothing was recorded (all as the reference).
+        mask_modality: channel on whose grid the mask lies; None without a mask.
+        pairs: every pair that was compared, the reference modality with each other one.
+        class_component_ml: per class (smallest, median, largest) connected component; zeros where it is absent.
+        class_cover: per class of a sparse label, labelled voxels over those of the boxes that enclose them slice by
+            slice: near 1 for filled outlines, small for strokes; 0 where it is absent or the label is dense.
         source_digest: hash of the names and contents of the files that were read; equal for a copy of them.
     """
 
@@ -80,6 +143,18 @@ class CaseFacts(StoredValue):
     moments: tuple[tuple[int, float, float] | None, ...]
     minmax: tuple[tuple[float, float] | None, ...]
     source_digest: str
+    grids: tuple[GridFacts | None, ...] = ()
+    mask_modality: int | None = None
+    pairs: tuple[PairFacts, ...] = ()
+    class_component_ml: tuple[Triple, ...] = ()
+    class_cover: tuple[float, ...] = ()
+
+    def overlap(self, modality: int) -> float:
+        """Share of the reference field of view that a modality covers: 0 where absent, 1 where nothing says else."""
+        if not self.present[modality]:
+            return 0.0
+        grid = self.grids[modality] if self.grids else None
+        return 1.0 if grid is None else grid.overlap
 
 
 class Fingerprint(StoredValue):
@@ -92,6 +167,8 @@ class Fingerprint(StoredValue):
         intensities: per modality.
         classes: per class or region.
         cases: per case, by id; their quantiles are pooled into ``intensities`` and left out here.
+        reference: channel whose grid masks lie on and are written on: named by the data set, else that of most masks.
+        registrations: trials on the cases that lie furthest apart.
     """
 
     kind: ClassVar[str] = "fingerprint"
@@ -106,6 +183,14 @@ class Fingerprint(StoredValue):
     intensities: tuple[IntensityFacts, ...]
     classes: tuple[ClassFacts, ...]
     cases: tuple[CaseFacts, ...] = Field(min_length=1)
+    reference: int = 0
+    registrations: tuple[RegistrationFacts, ...] = ()
+
+    @property
+    def patterns(self) -> tuple[tuple[tuple[bool, ...], int], ...]:
+        """Which modalities cases have, the most frequent pattern first, with the number of cases."""
+        counts = Counter(case.present for case in self.cases)
+        return tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
     @property
     def missing_rates(self) -> tuple[float, ...]:

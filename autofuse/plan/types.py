@@ -18,8 +18,8 @@ Normalisation = Literal["zscore", "zscore_nonzero", "ct", "rescale_0_1", "none"]
 
 
 class Budget(StoredValue):
-    """The two dials, memory and time, and what this machine was measured to do. With the fingerprint it is all that a
-    planner may read, so that the same two give the same plan, byte for byte.
+    """The two dials, memory and time, what this machine was measured to do, and what the user wishes. With the
+    fingerprint it is all that a planner may read, so that the same two give the same plan, byte for byte.
 
     Attributes:
         memory_gib: what training may use at its peak (device memory, or RAM on a CPU).
@@ -30,6 +30,8 @@ class Budget(StoredValue):
             it was not measured (no time dial).
         elements_per_s: activation elements a second for the memory-bound rest (norm, non-linearity, concatenation).
         threads: CPU threads that were used.
+        expect_missing: whether any modality may be absent at prediction, though training cases have them all.
+        want_fused: whether a fused image that a person can read is asked for.
     """
 
     kind: ClassVar[str] = "budget"
@@ -41,6 +43,8 @@ class Budget(StoredValue):
     flops_per_s: float | None = None
     elements_per_s: float | None = None
     threads: int = 1
+    expect_missing: bool = False
+    want_fused: bool = False
 
 
 class NormalisationPlan(Value):
@@ -109,6 +113,31 @@ class TrainerChoice(Value):
     fields: dict[str, JsonValue] = Field(default_factory=dict)
 
 
+class Challenger(Value):
+    """What might do better than the default: another trainer, another topology, or both.
+
+    Attributes:
+        trainer: with the fields that differ from its defaults.
+        topology: of ``autofuse.networks``; None for the default's.
+        because: why it might win.
+    """
+
+    trainer: TrainerChoice
+    topology: str | None = None
+    because: str
+
+
+class RegistrationPlan(Value):
+    """Every modality but the reference is moved rigidly onto it while preprocessing, in training and prediction.
+
+    Attributes:
+        largest_shift_mm, largest_rotation_degrees: a transform beyond these is a failure and is not used.
+    """
+
+    largest_shift_mm: float = Field(default=80.0, gt=0)
+    largest_rotation_degrees: float = Field(default=30.0, gt=0)
+
+
 class Decision(Value):
     """One decision: what was chosen, the rule that fired, the numbers it read, and what was passed over."""
 
@@ -125,7 +154,9 @@ class Plan(StoredValue):
     Attributes:
         transpose: which raw axis (z, y, x = 0, 1, 2) comes first, second, third; the coarsest comes first.
         configurations: by preference; ``configuration`` is the one trained by default.
-        trainer: default; challengers: what else could fit.
+        trainer: default; challengers: what else could do better, for the arbiter to try.
+        reference: channel whose grid masks are made and written on.
+        registration: how modalities are brought onto each other; None where they are taken to lie as they should.
         steps: default length of training one fold.
         mirror_axes: transposed axes (0, 1, 2; a 2D patch has 1 and 2) along which mirroring makes sense.
     """
@@ -143,10 +174,12 @@ class Plan(StoredValue):
     configurations: tuple[Configuration, ...] = Field(min_length=1)
     configuration: str
     trainer: TrainerChoice
-    challengers: tuple[TrainerChoice, ...] = ()
+    challengers: tuple[Challenger, ...] = ()
     steps: int = Field(ge=1)
     decisions: tuple[Decision, ...]
     mirror_axes: tuple[int, ...] = (0, 1, 2)
+    reference: int = Field(default=0, ge=0)
+    registration: RegistrationPlan | None = None
 
     def named(self, configuration: str) -> Configuration:
         """The configuration called so.
@@ -169,6 +202,8 @@ class Plan(StoredValue):
                 "labels": self.labels.model_dump(mode="json"),
                 "spacing_mm": configuration.spacing_mm,
                 "anisotropic_axis": configuration.anisotropic_axis,
+                "reference": self.reference,
+                "registration": None if self.registration is None else self.registration.model_dump(mode="json"),
             }
         )
 

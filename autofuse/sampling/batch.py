@@ -22,6 +22,8 @@ class Batch:
         prior: (B, K, *S) float32, masks of a cascade's earlier stage; None without one.
         cases: ids, for messages.
         spacing_mm: of the spatial axes of the patch.
+        covered: (B, M, *S) bool; where a modality that is present sees anything: its field of view may end inside the
+            patch. None where every present one sees all of it.
     """
 
     image: Tensor
@@ -30,6 +32,7 @@ class Batch:
     prior: Tensor | None = None
     cases: tuple[str, ...] = ()
     spacing_mm: tuple[float, ...] = ()
+    covered: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on ``device``."""
@@ -41,8 +44,17 @@ class Batch:
             self,
             image=self.image.to(device, non_blocking=True),
             present=self.present.to(device, non_blocking=True),
+            covered=move(self.covered),
             target=move(self.target),
             prior=move(self.prior),
+        )
+
+    def presence(self) -> Tensor:
+        """What networks are told about absence: (B, M), or (B, M, *S) where fields of view end inside the patch."""
+        return (
+            self.present
+            if self.covered is None
+            else self.covered & self.present.reshape(*self.present.shape, *(1,) * (self.image.ndim - 2))
         )
 
     def inputs(self) -> Tensor:

@@ -59,11 +59,11 @@ class Supervised(Trainer):
         def terms(nets: nn.ModuleDict, batches: Batches, progress: Progress) -> Mapping[str, Tensor]:
             batch = batches["labelled"]
             assert batch.target is not None, "the stream asks for labelled cases"
-            return deep_supervision(nets["segmenter"](batch.inputs(), batch.present), batch.target, loss)
+            return deep_supervision(nets["segmenter"](batch.inputs(), batch.presence()), batch.target, loss)
 
         return (Objective("segmentation", moves=("segmenter",), terms=terms),)
 
     def segment(self, nets: nn.ModuleDict, batch: Batch) -> Tensor:
         """Logits (B, C, *S) of the planned network."""
-        logits: Tensor = nets["segmenter"](batch.inputs(), batch.present)[0]
+        logits: Tensor = nets["segmenter"](batch.inputs(), batch.presence())[0]
         return logits
