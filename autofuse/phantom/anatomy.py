@@ -69,10 +69,20 @@ def next_frame(anatomy: Anatomy, random: np.random.Generator) -> Anatomy:
     return replace(anatomy, warp=warp, organ=replace(anatomy.organ, radii=radii))
 
 
-def tissue_map(anatomy: Anatomy, options: PhantomOptions, shift_mm: tuple[float, ...]) -> NDArray[np.uint8]:
-    """Tissue of every voxel, (z, y, x), values as in ``TISSUES``; everything moved by ``shift_mm`` (z, y, x)."""
-    points = _points(options, shift_mm)
-    z, y, x = (axis + smooth_field(part, points) for axis, part in zip(_mesh(points), anatomy.warp, strict=True))
+def tissue_map(
+    anatomy: Anatomy, options: PhantomOptions, shift_mm: tuple[float, ...], rotation: Array | None = None
+) -> NDArray[np.uint8]:
+    """Tissue of every voxel, (z, y, x), values as in ``TISSUES``.
+
+    Everything is rotated about the centre of the field of view (``rotation``: 3 x 3, axes z, y, x), then moved by
+    ``shift_mm`` (z, y, x).
+    """
+    if rotation is None:
+        points = _points(options, shift_mm)
+        z, y, x = (axis + smooth_field(part, points) for axis, part in zip(_mesh(points), anatomy.warp, strict=True))
+    else:
+        places = _rotated_points(options, shift_mm, rotation)
+        z, y, x = (axis + _field_at(part, places) for axis, part in zip(places, anatomy.warp, strict=True))
     tissue = np.zeros(options.grid, np.uint8)
     body = _level((z, y, x), Ellipsoid((0.0, 0.0, 0.0), _BODY_RADII)) < 1
     tissue[body] = BODY
@@ -115,6 +125,23 @@ def _points(options: PhantomOptions, shift_mm: tuple[float, ...]) -> tuple[Array
         np.asarray(2 * ((np.arange(count) + 0.5) * step - shift) / (count * step) - 1)
         for count, step, shift in zip(options.grid, options.spacing_mm, shift_mm, strict=True)
     )
+
+
+def _rotated_points(options: PhantomOptions, shift_mm: tuple[float, ...], rotation: Array) -> Array:
+    """Coordinates q (3, z, y, x) of all voxel centres, as seen from the anatomy before it was moved."""
+    extent = np.multiply(options.grid, options.spacing_mm)
+    places = np.stack(np.broadcast_arrays(*_mesh(_points(options, shift_mm))))
+    # A rotation is one in millimetres, not in q, whose unit is half the field of view along each axis.
+    matrix = (rotation.T * (extent[None, :] / extent[:, None])).astype(np.float32)
+    return np.asarray(np.einsum("ij,jzyx->izyx", matrix, places))
+
+
+def _field_at(coefficients: Array, places: Array) -> Array:
+    """``smooth_field`` at points in no order: ``places`` (3, z, y, x) in q."""
+    orders = np.arange(coefficients.shape[0])[:, None]
+    basis = [np.cos(np.pi * orders * (axis.reshape(1, -1) + 1) / 2).astype(np.float32) for axis in places]
+    field = np.einsum("kln,ln->kn", np.einsum("klm,mn->kln", coefficients.astype(np.float32), basis[2]), basis[1])
+    return np.asarray((field * basis[0]).sum(axis=0).reshape(places.shape[1:]))
 
 
 def _mesh(points: tuple[Array, ...]) -> tuple[Array, ...]:

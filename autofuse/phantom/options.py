@@ -31,6 +31,12 @@ class PhantomOptions:
         noise: standard deviation of the noise over the contrast of a structure.
         bias: strength of the smooth multiplicative intensity drift (standard deviation of its logarithm).
         dimensions: 3, or 2 for images of a single slice.
+        coarse: voxels of every modality but the first are so many times longer along each axis.
+        narrow: the field of view of every modality but the first is this share of the extent along the first axis that
+            has more than one voxel, anywhere inside.
+        rotated_degrees: every modality but the first is rotated by up to so much, beside ``shift_mm``; in the plane
+            for single slices.
+        turned: every modality but the first is stored with its axes in another order, the first of them reversed.
     """
 
     cases: int = 12
@@ -47,6 +53,15 @@ class PhantomOptions:
     noise: float = 0.25
     bias: float = 0.1
     dimensions: int = 3
+    coarse: float = 1.0
+    narrow: float = 1.0
+    rotated_degrees: float = 0.0
+    turned: bool = False
+
+    @property
+    def own_grids(self) -> bool:
+        """Whether modalities but the first lie on grids of their own."""
+        return self.coarse != 1 or self.narrow != 1 or self.turned
 
     @property
     def grid(self) -> tuple[int, int, int]:
@@ -83,6 +98,9 @@ class PhantomOptions:
             (self.frames >= 1, "frames", "at least 1"),
             (self.noise >= 0 and self.bias >= 0, "noise or bias", "0 or more"),
             (self.dimensions in (2, 3), "dimensions", "2 or 3"),
+            (1 <= self.coarse <= min(count for count in self.grid if count > 1) / 4, "coarse", "1 to 4 voxels an axis"),
+            (0.1 <= self.narrow <= 1, "narrow", "0.1 to 1"),
+            (0 <= self.rotated_degrees <= 180, "rotated_degrees", "0 to 180"),
             (self.seed >= 0, "seed", "0 or more"),
         ):
             if not good:

@@ -12,17 +12,20 @@ from numpy.typing import NDArray
 
 from autofuse.foundation.errors import UsageError
 from autofuse.foundation.files import folder_atomically
-from autofuse.images.geometry import Geometry
 from autofuse.phantom.acquisition import acquire
 from autofuse.phantom.anatomy import Anatomy, next_frame, random_anatomy, tissue_map
 from autofuse.phantom.options import STRUCTURES, PhantomOptions
 from autofuse.phantom.scribbles import scribble
+from autofuse.phantom.views import View, as_stored, draw_views, rigid_of, whole_grid
 
 ENDING = ".nii.gz"
 TRUTH_FILE = "phantom.json"
-"""Beside dataset.json: the options, and per case its subject, shifts and missing modalities."""
+"""Beside dataset.json: the options, and per case its subject, missing modalities, shifts, rotations and grids."""
 IGNORE_VALUE = len(STRUCTURES) + 1
 _TRAIN, _TEST, _PRESENCE = 0, 1, 2
+_UNTOLD_DEFAULTS = ("coarse", "narrow", "rotated_degrees", "turned")
+"""Options that are recorded only where they differ from their defaults, so that a phantom without them stays as it was
+before they existed."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,8 @@ def _presence(options: PhantomOptions, part: int, count: int) -> list[tuple[bool
     for index in range(count):
         if not present[index].any():
             present[index, keeper[index]] = True
+    # Masks lie on the grid of the first modality, which a case must have where the others' grids differ.
+    present[:, 0] |= options.own_grids
     for modality in range(options.modalities):
         lacking = np.flatnonzero(~present[:, modality])
         needed = max(0, min(2, count) - int(present[:, modality].sum()))
@@ -120,41 +125,50 @@ def _write_images(
     from autofuse.images import write_image
 
     shifts = [_shift(sitting.random, options) if k else (0.0, 0.0, 0.0) for k in range(options.modalities)]
-    for modality, shift in enumerate(shifts):
-        seen = tissue_map(sitting.anatomy, options, shift) if any(shift) else tissue
-        image = acquire(seen, modality, options, sitting.random)
+    views = draw_views(sitting.random, shifts, options)
+    grids = []
+    for modality, view in enumerate(views):
+        moved = any(view.shift_mm) or view.rotation is not None
+        seen = tissue_map(sitting.anatomy, options, view.shift_mm, view.rotation) if moved else tissue
+        image, geometry = as_stored(acquire(seen, modality, options, sitting.random), view, options)
+        grids.append(asdict(geometry))
         if sitting.present[modality]:
-            write_image(folder / f"{sitting.case}_{modality:04d}{ENDING}", image, _geometry(options))
-    return {
+            write_image(folder / f"{sitting.case}_{modality:04d}{ENDING}", image, geometry)
+    told = {
         "subject": sitting.subject,
         "shift_mm": [[round(part, 6) for part in shift] for shift in shifts],
         "present": list(sitting.present),
     }
+    return told | _told_views(views, grids, options)
 
 
-def _shift(random: np.random.Generator, options: PhantomOptions) -> tuple[float, ...]:
+def _told_views(views: list[View], grids: list[dict[str, Any]], options: PhantomOptions) -> dict[str, Any]:
+    """Per modality its grid, and the transform that brings it onto the first one, where options ask for such things."""
+    told: dict[str, Any] = {"grids": grids} if options.own_grids else {}
+    if options.rotated_degrees:
+        told["rigid"] = [rigid_of(view, options).model_dump(mode="json") for view in views]
+    return told
+
+
+def _shift(random: np.random.Generator, options: PhantomOptions) -> tuple[float, float, float]:
     """A random vector of length shift_mm, (z, y, x); in the plane for single slices."""
     direction = random.standard_normal(3)
     if options.dimensions == 2:
         direction[0] = 0
     # + 0.0 turns -0.0 into 0.0
-    return tuple(float(part) + 0.0 for part in direction / np.linalg.norm(direction) * options.shift_mm)
+    z, y, x = (float(part) + 0.0 for part in direction / np.linalg.norm(direction) * options.shift_mm)
+    return z, y, x
 
 
 def _write_labels(folder: Path, case: str, label: NDArray[np.uint8], options: PhantomOptions) -> None:
     from autofuse.images import write_labels
 
-    write_labels(folder / f"{case}{ENDING}", label, _geometry(options))
+    write_labels(folder / f"{case}{ENDING}", label, whole_grid(options))
 
 
 def _label(tissue: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """0 for air and body, then the structures in order."""
     return np.where(tissue > 1, tissue - 1, 0).astype(np.uint8)
-
-
-def _geometry(options: PhantomOptions) -> Geometry:
-    z, y, x = (-count * step / 2 for count, step in zip(options.grid, options.spacing_mm, strict=True))
-    return Geometry(options.grid, options.spacing_mm, origin_mm=(x, y, z))
 
 
 def _description(options: PhantomOptions) -> dict[str, Any]:
@@ -178,7 +192,12 @@ def _description(options: PhantomOptions) -> dict[str, Any]:
 
 
 def _as_json(options: PhantomOptions) -> Any:
-    return json.loads(json.dumps(asdict(options)))
+    """The options as they are recorded."""
+    plain = asdict(PhantomOptions())
+    told = {
+        name: value for name, value in asdict(options).items() if name not in _UNTOLD_DEFAULTS or value != plain[name]
+    }
+    return json.loads(json.dumps(told))
 
 
 def _options_of(folder: Path) -> Any:
