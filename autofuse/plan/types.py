@@ -32,6 +32,7 @@ class Budget(StoredValue):
         threads: CPU threads that were used.
         expect_missing: whether any modality may be absent at prediction, though training cases have them all.
         want_fused: whether a fused image that a person can read is asked for.
+        topology: of every configuration's network, where one is asked for; None lets the planner's rules decide.
     """
 
     kind: ClassVar[str] = "budget"
@@ -45,6 +46,7 @@ class Budget(StoredValue):
     threads: int = 1
     expect_missing: bool = False
     want_fused: bool = False
+    topology: str | None = None
 
 
 class NormalisationPlan(Value):
