@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from autofuse.alignment.regrid import product
 from autofuse.dataset.types import IGNORE
 
 _NEGLIGIBLE_WEIGHT = 1e-8
@@ -224,16 +225,6 @@ def _reach(size_in: int, size_out: int, order: int, span: tuple[int, int]) -> tu
     rows = np.flatnonzero(weights.max(axis=1) > 0)
     reach = slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0, 0)
     return reach, torch.from_numpy(weights[reach].astype(np.float32))
-
-
-def product(volume: Tensor, axis: int, matrix: Tensor) -> Tensor:
-    """``matrix`` (n_out, n_in) applied along ``axis`` of ``volume`` (z, y, x)."""
-    matrix = matrix.to(volume.device)
-    if axis == 2:
-        return volume @ matrix.T
-    if axis == 1:
-        return torch.matmul(matrix, volume)
-    return (matrix @ volume.flatten(1)).reshape(matrix.shape[0], *volume.shape[1:])
 
 
 def _resample_strokes(label: Tensor, shape: Sequence[int]) -> Tensor:
