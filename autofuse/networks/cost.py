@@ -42,8 +42,9 @@ def network_cost(
 def build_network(task: Task, *, in_channels: int | None = None, outputs: int | None = None) -> nn.Module:
     """The planned network of ``task``, freshly initialised.
 
-    ``forward(x (B, M + K, *S), present (B, M) bool | None)`` gives a tuple of logits (B, C, *S), highest resolution
-    first: while training one per supervised stage, in eval mode only the first. ``cost(patch)`` says what it costs.
+    ``forward(x (B, M + K, *S), present (B, M) or (B, M, *S) bool | None)`` gives a tuple of logits (B, C, *S), highest
+    resolution first: while training one per supervised stage, in eval mode only the first. ``cost(patch)`` says what it
+    costs.
 
     Args:
         task: plan and configuration.
@@ -55,4 +56,5 @@ def build_network(task: Task, *, in_channels: int | None = None, outputs: int | 
     """
     network = task.configuration.network
     modalities, prior = (task.modalities, task.prior_channels) if in_channels is None else (in_channels, 0)
-    return topology(network.topology)(network, modalities, prior, outputs or task.outputs).build()
+    description = topology(network.topology)
+    return description(network, modalities, prior, outputs or task.outputs, regions=task.labels.has_regions).build()

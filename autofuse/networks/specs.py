@@ -58,6 +58,11 @@ def total(costs: Iterable[Cost]) -> Cost:
     return Cost(flops, activations, parameters)
 
 
+def kept(channels: float, size: Sizes) -> Cost:
+    """What keeping ``channels`` at ``size`` voxels costs."""
+    return Cost(activations=float(channels * prod(size)))
+
+
 @dataclass(frozen=True)
 class ConvolutionSpec:
     """Convolution, instance norm and (unless ``activated`` is false) leaky ReLU."""

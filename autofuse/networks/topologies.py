@@ -1,19 +1,20 @@
 """How modalities meet: topologies by name. Each is a description that says its cost and builds its network.
 
 A topology is a function ``(network plan, modalities, prior channels, outputs) -> description``. The description answers
-``cost(patch)`` without torch and ``build()`` with it; its network answers ``forward(x, present)``. To add one (stems,
-specific_shared, per_modality, image_level, shared_kernels, late), write its description beside ``EarlySpec`` in a file
-of its own, its layers in another, and name it in ``TOPOLOGIES``: planner, trainers and tests find it there.
+``cost(patch)`` without torch and ``build()`` with it; its network answers ``forward(x, present)``. To add one, write
+its description in a file of its own, its layers in another, and name it in ``TOPOLOGIES``: planner, trainers and tests
+find it there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from autofuse.foundation.errors import ModelError
+from autofuse.networks.inlet import Inlet, inlet
 from autofuse.networks.specs import Sizes
+from autofuse.networks.stems_spec import stems
 from autofuse.networks.unet_spec import UNetSpec, unet_spec
 from autofuse.plan.cost import Cost
 from autofuse.plan.types import NetworkPlan
@@ -34,15 +35,27 @@ class TopologySpec(Protocol):
         ...
 
 
-Topology = Callable[[NetworkPlan, int, int, int], TopologySpec]
+class Topology(Protocol):
+    """A way for modalities to meet."""
+
+    def __call__(
+        self, network: NetworkPlan, modalities: int, prior_channels: int, outputs: int, *, regions: bool = False
+    ) -> TopologySpec:
+        """The network that is planned, as a description.
+
+        Args:
+            modalities, prior_channels: the image's channels, in this order.
+            outputs: channels of the logits.
+            regions: whether each output is a sigmoid of its own; topologies that merge probabilities ask.
+        """
+        ...
 
 
 @dataclass(frozen=True)
 class EarlySpec:
     """Concatenation at the input: modalities, then prior channels, are the channels of the first convolution."""
 
-    modalities: int
-    modality_dropout: float
+    inlet: Inlet
     unet: UNetSpec
 
     def cost(self, size: Sizes) -> Cost:
@@ -56,12 +69,15 @@ class EarlySpec:
         return EarlyFusion(self)
 
 
-def early(network: NetworkPlan, modalities: int, prior_channels: int, outputs: int) -> EarlySpec:
+def early(
+    network: NetworkPlan, modalities: int, prior_channels: int, outputs: int, *, regions: bool = False
+) -> EarlySpec:
     """One U-Net on the concatenated modalities; absent ones are zero."""
-    return EarlySpec(modalities, network.modality_dropout, unet_spec(network, modalities + prior_channels, outputs))
+    given = inlet(network, modalities, prior_channels)
+    return EarlySpec(given, unet_spec(network, given.channels, outputs))
 
 
-TOPOLOGIES: dict[str, Topology] = {"early": early}
+TOPOLOGIES: dict[str, Topology] = {"early": early, "stems": stems}
 
 
 def topology(name: str) -> Topology:

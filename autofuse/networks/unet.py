@@ -72,22 +72,22 @@ class UNet(nn.Module):
         Raises:
             ModelError: if the image has other channels, other axes, or sizes that the strides do not divide.
         """
-        check_input(self.spec, image)
+        check_input(image, self.spec.in_channels, self.spec.reduction)
         return self.decoder(self.encoder(image))  # type: ignore[no-any-return]
 
 
-def check_input(spec: UNetSpec, image: Tensor) -> None:
-    """Nothing, if a network of ``spec`` can take ``image``.
+def check_input(image: Tensor, channels: int, reduction: tuple[int, ...]) -> None:
+    """Nothing, if a network for ``channels`` whose strides multiply to ``reduction`` can take ``image``.
 
     Raises:
         ModelError: otherwise, naming the sizes.
     """
-    size, reduction = tuple(image.shape[2:]), spec.reduction
-    if image.shape[1] != spec.in_channels or len(size) != len(reduction):
+    size = tuple(image.shape[2:])
+    if image.shape[1] != channels or len(size) != len(reduction):
         raise ModelError(
             "The image does not fit the network.",
             found=f"{image.shape[1]} channels, size {size}",
-            expected=f"{spec.in_channels} channels, {len(reduction)} spatial axes",
+            expected=f"{channels} channels, {len(reduction)} spatial axes",
             remedy="Use the plan that the network was built from.",
         )
     if any(voxels % step for voxels, step in zip(size, reduction, strict=True)):

@@ -13,7 +13,7 @@ from network_plans import PLANS, small_plan
 from torch import Tensor, nn
 
 from autofuse.foundation.errors import ModelError
-from autofuse.networks import network_cost, topology
+from autofuse.networks import TOPOLOGIES, network_cost, topology
 
 STATISTICS_SHARE = 0.01
 """The norm's means and deviations (two numbers a map) are not counted; on these small patches they stay below this."""
@@ -61,6 +61,19 @@ def test_cost_is_what_hooks_measure(name: str) -> None:
     said = network_cost(plan, 3, 4, patch, prior_channels=1)
     image = torch.randn(1, 3, *patch)
     assert said == network.cost(patch)  # type: ignore[operator]
+    assert said.parameters == sum(weight.numel() for weight in network.parameters())
+    assert said.flops == measured_flops(network, image)
+    assert measured_activations(network, image) == pytest.approx(said.activations, rel=STATISTICS_SHARE)
+
+
+@pytest.mark.parametrize("modalities", [1, 2, 3])
+@pytest.mark.parametrize("plan", ["plain 3D", "residual 2D", "anisotropic", "one stage"])
+@pytest.mark.parametrize("name", sorted(TOPOLOGIES))
+def test_every_topology_costs_what_hooks_measure(name: str, plan: str, modalities: int) -> None:
+    network_plan, patch = PLANS[plan]
+    network = topology(name)(network_plan, modalities, 1, 4).build().train()
+    said = network.cost(patch)  # type: ignore[operator]
+    image = torch.randn(1, modalities + 1, *patch)
     assert said.parameters == sum(weight.numel() for weight in network.parameters())
     assert said.flops == measured_flops(network, image)
     assert measured_activations(network, image) == pytest.approx(said.activations, rel=STATISTICS_SHARE)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from autofuse.foundation.errors import ModelError
 from autofuse.networks.blocks import InstanceNorm
-from autofuse.networks.early import drop_modalities, without_absent
+from autofuse.networks.presence import drop_modalities, without_absent
 from autofuse.networks.specs import ConvolutionSpec
 from autofuse.networks.topologies import early
 from autofuse.plan.types import NetworkPlan

@@ -1,0 +1,88 @@
+"""What a network may see: absent modalities out of the image, dropped while training, weighed when features meet.
+
+Shape legend: B batch, M modality, K prior channel, S spatial axes (slowest first), s the axes of a lower resolution.
+"Presence" is (B, M, *1) where modalities are absent sample by sample, (B, M, *S) where voxel by voxel.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from autofuse.foundation.errors import ModelError
+from autofuse.networks.inlet import Inlet
+from autofuse.networks.unet import check_input
+
+NEVER = -1e4
+"""Added to the score of what is absent: finite in every precision, and its exponential is zero."""
+
+POOLS = {2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
+
+
+def visible(inlet: Inlet, image: Tensor, present: Tensor | None, training: bool) -> tuple[Tensor, Tensor]:
+    """The image (B, M + K, *S) with zeros where modalities are absent, and the presence.
+
+    Args:
+        image: (B, M + K, *S); what it holds where a modality is absent does not matter, NaN included.
+        present: (B, M) or (B, M, *S) bool; None where all are there.
+        training: whether to drop modalities.
+
+    Raises:
+        ModelError: if the image or ``present`` does not fit.
+    """
+    check_input(image, inlet.channels, inlet.reduction)
+    if present is None:
+        present = torch.ones(image.shape[0], inlet.modalities, dtype=torch.bool, device=image.device)
+    wanted = (image.shape[0], inlet.modalities)
+    if tuple(present.shape) not in (wanted, (*wanted, *image.shape[2:])):
+        raise ModelError(
+            "The table of present modalities does not fit the network.",
+            found=f"shape {tuple(present.shape)}",
+            expected=f"shape {wanted} or {(*wanted, *image.shape[2:])}",
+        )
+    if training and inlet.modality_dropout > 0:
+        present = drop_modalities(present, inlet.modality_dropout)
+    if present.ndim == 2:
+        present = present.view(*wanted, *(1,) * (image.ndim - 2))
+    return without_absent(image, present), present
+
+
+def without_absent(image: Tensor, present: Tensor) -> Tensor:
+    """``image`` (B, M + K, *S) with zeros where ``present`` (B, M), (B, M, *1) or (B, M, *S) says absent."""
+    if present.ndim == 2:
+        present = present.view(*present.shape, *(1,) * (image.ndim - 2))
+    modalities = present.shape[1]
+    seen = image[:, :modalities].masked_fill(~present, 0.0)
+    return seen if modalities == image.shape[1] else torch.cat([seen, image[:, modalities:]], dim=1)
+
+
+def drop_modalities(present: Tensor, probability: float) -> Tensor:
+    """``present`` (B, M) or (B, M, *S) with each modality dropped at ``probability``, but never a sample's last one."""
+    there = present.flatten(2).any(2) if present.ndim > 2 else present
+    luck = torch.rand(there.shape, device=there.device).masked_fill(~there, -1.0)
+    luckiest = torch.zeros_like(there).scatter_(1, luck.argmax(1, keepdim=True), True)
+    kept = (luck >= probability) | luckiest
+    return present & kept.view(*kept.shape, *(1,) * (present.ndim - 2))
+
+
+def share_seen(presence: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Which share of each voxel at resolution ``size`` a modality sees, (B, M, *1) or (B, M, *s) in [0, 1]."""
+    if tuple(presence.shape[2:]) in ((1,) * len(size), size):
+        return presence.float()
+    return POOLS[len(size)](presence.float(), size)
+
+
+def mean_weights(share: Tensor) -> Tensor:
+    """Weights (of ``share``'s shape) of a mean over the modalities that see a voxel; all zero where nobody does."""
+    return share / share.sum(1, keepdim=True).clamp_min(torch.finfo(share.dtype).tiny)
+
+
+def gate_weights(scores: Tensor, share: Tensor) -> Tensor:
+    """Softmax over modalities of ``scores`` (B, M, *S), each weighed by the ``share`` of the voxel that it sees.
+
+    The weights of any subset add up to 1, an absent modality's is 0, and where nobody sees anything all are 0.
+    """
+    there = share > 0
+    known = torch.where(there, share.clamp_min(torch.finfo(share.dtype).tiny).log(), NEVER)
+    return torch.softmax(scores.float() + known, dim=1) * there
