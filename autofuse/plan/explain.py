@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from autofuse.fingerprint.types import Fingerprint
+from autofuse.plan.story import tell
 from autofuse.plan.types import Configuration, Decision, Plan
 
 if TYPE_CHECKING:
@@ -14,9 +16,11 @@ if TYPE_CHECKING:
 _TEXT_WIDTH = 110
 
 
-def to_json(plan: Plan) -> dict[str, Any]:
-    """The decisions with all they rest on, and the configurations, as JSON-able content."""
-    return {
+def to_json(plan: Plan, fingerprint: Fingerprint | None = None) -> dict[str, Any]:
+    """The decisions with all they rest on, and the configurations, as JSON-able content; with the fingerprint also the
+    story that leads to them."""
+    story = {} if fingerprint is None else {"story": list(tell(plan, fingerprint))}
+    return story | {
         "dataset": plan.dataset,
         "planner": plan.planner,
         "plan": plan.digest(),
@@ -30,23 +34,25 @@ def to_json(plan: Plan) -> dict[str, Any]:
     }
 
 
-def to_text(plan: Plan, width: int = _TEXT_WIDTH) -> str:
+def to_text(plan: Plan, fingerprint: Fingerprint | None = None, width: int = _TEXT_WIDTH) -> str:
     """The same as ``to_rich``, as plain text of ``width`` columns."""
     from io import StringIO
 
     from rich.console import Console
 
     stream = StringIO()
-    Console(file=stream, width=width, color_system=None, highlight=False).print(to_rich(plan))
+    Console(file=stream, width=width, color_system=None, highlight=False).print(to_rich(plan, fingerprint))
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
 
 
-def to_rich(plan: Plan) -> Group:
-    """A headline, the configurations as a table, and every decision with its rule, evidence and alternatives."""
+def to_rich(plan: Plan, fingerprint: Fingerprint | None = None) -> Group:
+    """The story where there is a fingerprint, a headline, the configurations as a table, and every decision with its
+    rule, evidence and alternatives."""
     from rich.console import Group
     from rich.text import Text
 
-    parts: list[Any] = [Text(_headline(plan), style="bold"), Text(_budget_line(plan)), Text()]
+    parts: list[Any] = [] if fingerprint is None else [Text(part + "\n") for part in tell(plan, fingerprint)]
+    parts += [Text(_headline(plan), style="bold"), Text(_budget_line(plan)), Text()]
     parts += [configuration_table(plan), Text()]
     for number, decision in enumerate(plan.decisions, start=1):
         parts.append(_decision(number, decision))
