@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autofuse.dataset.description import Description
+from autofuse.dataset.description import FILE, Description
 from autofuse.dataset.fixed_splits import read_fixed_splits
 from autofuse.dataset.problems import Findings
 from autofuse.dataset.subjects import Subjects, find_subjects
@@ -78,9 +78,31 @@ def assemble(
         file_ending=draft.file_ending,
         subject_rule=subjects.rule,
         subjects_guessed=subjects.guessed,
+        reference=_reference(description, findings),
     )
     folds = read_fixed_splits(dataset, description.extensions, findings)
     return dataset.model_copy(update={"fixed_splits": folds})
+
+
+def _reference(description: Description, findings: Findings) -> int | None:
+    """The channel that ``reference_modality`` names."""
+    name = description.extensions.reference_modality
+    if name is None:
+        return None
+    channels = [k for k, channel in enumerate(description.channels) if channel == name]
+    if len(channels) == 1:
+        return channels[0]
+    findings.error(
+        "autofuse key",
+        "reference_modality names no modality of this data set."
+        if not channels
+        else "reference_modality names several channels of this data set.",
+        file=FILE,
+        found=name,
+        expected="one of " + ", ".join(description.channels),
+        remedy="Spell it as in channel_names (in a table: as the column), and give each modality a name of its own.",
+    )
+    return None
 
 
 def _subjects(root: Path, draft: Draft, description: Description, findings: Findings) -> Subjects:

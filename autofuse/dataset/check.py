@@ -76,7 +76,7 @@ def _facts(dataset: Dataset, seen: Sequence[CaseInspection]) -> DatasetFacts:
         subjects=len({case.subject for case in dataset.cases}),
         subject_rule=dataset.subject_rule,
         labelled_fraction=voxels / (voxels + ignored) if voxels + ignored else None,
-        modalities=_modality_facts(dataset),
+        modalities=_modality_facts(dataset, seen),
         labels=_label_facts(dataset, train),
         shape=_ranges([case.shape for case in sized if case.shape]),
         spacing_mm=_ranges([case.spacing_mm for case in sized if case.spacing_mm]),
@@ -84,13 +84,14 @@ def _facts(dataset: Dataset, seen: Sequence[CaseInspection]) -> DatasetFacts:
     )
 
 
-def _modality_facts(dataset: Dataset) -> tuple[ModalityFacts, ...]:
+def _modality_facts(dataset: Dataset, seen: Sequence[CaseInspection]) -> tuple[ModalityFacts, ...]:
     return tuple(
         ModalityFacts(
             name=modality.name,
             optional=modality.optional,
             cases=sum(case.images[channel] is not None for case in dataset.cases),
             test_cases=sum(case.images[channel] is not None for case in dataset.test_cases),
+            own_grids=sum(bool(case.own_grids and case.own_grids[channel]) for case in seen),
         )
         for channel, modality in enumerate(dataset.modalities)
     )

@@ -17,6 +17,8 @@ SPACING_RATIO = 10.0
 EXTENT_RATIO = 8.0
 """So is one whose field of view is this many times longer or shorter."""
 MIN_CASES_FOR_MEDIAN = 3
+ODD_GRIDS = 0.25
+"""Where at most this share of the cases has a modality on a grid of its own, each of them is pointed out."""
 
 
 def compare_cases(dataset: Dataset, seen: Sequence[CaseInspection], findings: Findings) -> None:
@@ -29,6 +31,7 @@ def compare_cases(dataset: Dataset, seen: Sequence[CaseInspection], findings: Fi
     _nothing_to_learn(dataset, train, findings)
     _odd_sizes(seen, findings)
     _mixed_axes(seen, findings)
+    _odd_grids(dataset, seen, findings)
     _subjects_on_both_sides(seen, findings)
 
 
@@ -163,6 +166,23 @@ def _mixed_axes(seen: Sequence[CaseInspection], findings: Findings) -> None:
             expected="one order for all cases",
             remedy=f"Reorient the {len(others)} deviating cases and their labels alike, if anatomy has a direction.",
         )
+
+
+def _odd_grids(dataset: Dataset, seen: Sequence[CaseInspection], findings: Findings) -> None:
+    """A modality on a grid of its own in a few cases only: rather a wrong header than another protocol."""
+    for channel, modality in enumerate(dataset.modalities):
+        having = [case for case in seen if case.own_grids and case.images[channel] is not None]
+        own = [case for case in having if case.own_grids[channel]]
+        for case in own if len(own) <= ODD_GRIDS * len(having) else ():
+            image = dataset.case(case.id).images[channel]
+            findings.warn(
+                "odd grid",
+                f"{modality.name} lies on a grid of its own in few cases only.",
+                case=case.id,
+                file=None if image is None else image.path,
+                found=f"{case.own_grids[channel]} differ from the case's reference grid",
+                remedy="Check that its header is right; if it is, nothing: it is brought onto the reference grid.",
+            )
 
 
 def _subjects_on_both_sides(seen: Sequence[CaseInspection], findings: Findings) -> None:

@@ -30,6 +30,8 @@ class Extensions(Value):
         subject_table: CSV file with the columns ``case`` and ``subject``; excludes ``subject_pattern``.
         splits: fixed folds; they win over a splits_final.json in the folder.
         evaluation_labels: folder of dense labels that training cases are judged by (default labelsTr_dense).
+        reference_modality: name of the modality on whose grid masks are made, where modalities lie on several grids and
+            no mask says it.
         outside_files: allow lists of files to name files outside the data set's folder.
     """
 
@@ -38,6 +40,7 @@ class Extensions(Value):
     subject_table: str | None = None
     splits: tuple[FixedFold, ...] | None = Field(default=None, min_length=1)
     evaluation_labels: str | None = None
+    reference_modality: str | None = None
     outside_files: bool = False
 
     @field_validator("subject_pattern")

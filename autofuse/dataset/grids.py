@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from autofuse.images.geometry import Geometry
@@ -23,6 +25,32 @@ def grid_gap(one: Geometry, other: Geometry) -> float:
     across = (one.affine() - other.affine())[:3, :3].T
     largest = max(np.linalg.norm(gap, axis=1).max(), np.linalg.norm(across, axis=1).max())
     return float(largest / min(*one.spacing_mm, *other.spacing_mm))
+
+
+def same_grid(one: Geometry, other: Geometry) -> bool:
+    """Whether two grids are taken for one: of one shape, their corners at most ``TOLERATED_GAP`` voxels apart."""
+    return one.shape == other.shape and grid_gap(one, other) <= TOLERATED_GAP
+
+
+def on_one_grid(geometries: Sequence[Geometry | None]) -> bool:
+    """Whether all images that are there share one grid."""
+    present = [geometry for geometry in geometries if geometry is not None]
+    return all(same_grid(geometry, present[0]) for geometry in present[1:])
+
+
+def reference_channel(
+    geometries: Sequence[Geometry | None], wanted: int | None = None, mask: Geometry | None = None
+) -> int | None:
+    """The channel whose grid masks lie on: one that the mask lies on, else ``wanted``, else the first that is there.
+
+    None if the mask lies on the grid of no image, or there is no image.
+    """
+    present = [channel for channel, geometry in enumerate(geometries) if geometry is not None]
+    if wanted in present:
+        present = [wanted, *(channel for channel in present if channel != wanted)]
+    if mask is None:
+        return present[0] if present else None
+    return next((k for k in present if (grid := geometries[k]) is not None and same_grid(grid, mask)), None)
 
 
 def differences(one: Geometry, other: Geometry) -> str:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autofuse.dataset.grids import axes
+from autofuse.dataset.grids import axes, differences, same_grid
+from autofuse.dataset.places import choose_reference, look_at_place
 from autofuse.dataset.problems import Findings, Problem
 from autofuse.dataset.raw import CaseFiles
 from autofuse.dataset.types import IGNORE, Case, Dataset
+from autofuse.foundation.errors import AutofuseError
 from autofuse.foundation.values import Value
 
 if TYPE_CHECKING:
     from autofuse.images.geometry import Geometry
-    from autofuse.images.image import Image
 
 PLAUSIBLE_EXTENT_MM = (2.0, 3000.0)
 """An image whose longest side lies outside this range has its spacing in another unit."""
@@ -45,6 +47,7 @@ class CaseInspection(Value):
         id, subject: as in the case; test: whether it is one to predict.
         problems: what is wrong or odd about it.
         shape, spacing_mm, axes: of the reference grid, array order; None and "" where no image could be read.
+        own_grids: per modality, how its grid differs from the reference grid, in words; "" where it does not.
         images: per modality, or None where it is absent or could not be read.
         annotation: "none" (no label), "sparse" (some voxels ignored), "dense", or "broken" (it could not be read).
         index_voxels: voxels of each class index, background first; empty without a label.
@@ -59,6 +62,7 @@ class CaseInspection(Value):
     shape: tuple[int, int, int] | None = None
     spacing_mm: tuple[float, float, float] | None = None
     axes: str = ""
+    own_grids: tuple[str, ...] = ()
     images: tuple[ImageFacts | None, ...] = ()
     annotation: Literal["none", "sparse", "dense", "broken"] = "none"
     index_voxels: tuple[int, ...] = ()
@@ -72,21 +76,25 @@ def inspect_case(dataset: Dataset, item: tuple[Case, bool]) -> CaseInspection:
     findings = Findings(dataset.path(""))
     files = CaseFiles(dataset, case)
     facts: list[ImageFacts | None] = []
-    geometry: Geometry | None = None
+    grids: list[Geometry | None] = []
     for channel, source in enumerate(case.images):
         facts.append(None)
+        grids.append(None)
         if source is None:
             continue
         with findings.caught("image", case=case.id, file=source.path):
             image = files.image(channel)
             assert image is not None
             _warn_all(image.warnings, case.id, source.path, findings)
-            facts[-1] = _image_facts(image.voxels)
-            geometry = _place(files, image, channel, geometry, findings)
+            facts[-1], grids[-1] = _image_facts(image.voxels), image.geometry
             _look_at_range(facts[-1], case.id, source.path, files.name(channel), findings)
     told: dict[str, Any] = {}
+    geometry = _reference_grid(files, grids, findings)
     if geometry is not None:
         told = {"shape": geometry.shape, "spacing_mm": geometry.spacing_mm, "axes": axes(geometry)}
+        told["own_grids"] = tuple(
+            "" if grid is None or same_grid(grid, geometry) else differences(grid, geometry) for grid in grids
+        )
         _look_at_size(geometry, case, findings)
     if case.label is not None:
         told["annotation"] = "broken"
@@ -99,14 +107,21 @@ def inspect_case(dataset: Dataset, item: tuple[Case, bool]) -> CaseInspection:
     return CaseInspection(id=case.id, subject=case.subject, test=test, problems=problems, images=tuple(facts), **told)
 
 
-def _place(files: CaseFiles, image: Image, channel: int, reference: Geometry | None, findings: Findings) -> Geometry:
-    """The case's reference grid after looking at one more image."""
-    if reference is None:
-        return image.geometry
-    with findings.caught("grid", case=files.case.id, file=files.file(channel)):
-        odd = files.fit(image.geometry, reference, files.name(channel), files.file(channel))
-        _warn_all(odd, files.case.id, files.file(channel), findings)
-    return reference
+def _reference_grid(files: CaseFiles, grids: list[Geometry | None], findings: Findings) -> Geometry | None:
+    """The case's reference grid after looking at where every image lies; None where none could be read."""
+    if not any(grids):
+        return None
+    mask, case = None, files.case
+    if case.label is not None:
+        with suppress(AutofuseError):  # a label that cannot be read is told of when it is looked at
+            mask = files.label_grid(case.label)
+    places = choose_reference(files, grids, mask, files.dataset.reference)
+    _warn_all(places.warnings, case.id, files.file(places.channel), findings)
+    for channel, grid in enumerate(grids):
+        if grid is not None:
+            with findings.caught("grid", case=case.id, file=files.file(channel)):
+                _warn_all(look_at_place(files, channel, grid, places), case.id, files.file(channel), findings)
+    return places.geometry
 
 
 def _label_facts(files: CaseFiles, path: str, reference: Geometry | None, findings: Findings) -> dict[str, Any]:

@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autofuse.dataset.grids import SILENT_GAP, TOLERATED_GAP, describe, differences, grid_gap
+from autofuse.dataset.grids import (
+    SILENT_GAP,
+    TOLERATED_GAP,
+    describe,
+    differences,
+    grid_gap,
+    on_one_grid,
+    same_grid,
+)
 from autofuse.dataset.label_codes import encode_labels
+from autofuse.dataset.places import place_images
 from autofuse.dataset.types import IGNORE, Case, Dataset, ImageFile
 from autofuse.foundation.errors import AutofuseError, DataError
 from autofuse.images.geometry import Geometry
@@ -25,14 +34,15 @@ MAX_INTENSITY = 1e18
 
 @dataclass(frozen=True)
 class RawCase:
-    """One case in memory, on its native grid.
+    """One case in memory, every image on its native grid.
 
     Attributes:
         case: what was read.
         images: per modality (z, y, x) with its own geometry, or None where the case lacks it.
         label: (z, y, x) int16 class indices, IGNORE where nobody labelled; None for an unlabelled case.
-        geometry: the reference grid (that of the first modality present); masks are written on it.
+        geometry: the reference grid, on which the label lies and masks are written.
         warnings: what was odd but could be used.
+        reference: the channel whose grid it is; None where nothing says so and all images lie on it.
     """
 
     case: Case
@@ -40,10 +50,20 @@ class RawCase:
     label: NDArray[np.int16] | None
     geometry: Geometry
     warnings: tuple[str, ...] = ()
+    reference: int | None = None
+
+    def on_reference(self, channel: int) -> bool:
+        """Whether a modality is there and lies on the reference grid."""
+        image = self.images[channel]
+        return image is not None and same_grid(image.geometry, self.geometry)
 
 
-def load_case(dataset: Dataset, case: Case, *, with_label: bool = True) -> RawCase:
-    """The images (and the label) of a case, finite, on one grid, with declared label values only.
+def load_case(dataset: Dataset, case: Case, *, with_label: bool = True, reference: int | None = None) -> RawCase:
+    """The images (and the label) of a case, finite, with declared label values only.
+
+    The reference grid is that of the modality on which the case's label lies; of an unlabelled case that of channel
+    ``reference``, else of the one that the data set names, else of the first that is there. Modalities on other grids
+    stay on them.
 
     Raises:
         DataError: naming case and file, if a file is damaged or the parts do not fit together.
@@ -62,17 +82,19 @@ def load_case(dataset: Dataset, case: Case, *, with_label: bool = True) -> RawCa
     if not present:
         raise DataError("The case has no image at all.", case=case.id, remedy="Add its images or remove the case.")
     warnings = [text for image in present for text in image.warnings]
-    geometry = present[0].geometry
-    for channel, image in enumerate(images):
-        if image is not None:
-            warnings += files.fit(image.geometry, geometry, files.name(channel), files.file(channel))
-    label = None
+    geometries = tuple(None if image is None else image.geometry for image in images)
+    label, grid, odd = None, None, ()
     if with_label and case.label is not None:
         label, grid, odd = files.label(case.label)
-        warnings += [*odd, *files.fit(grid, geometry, "The label", case.label)]
+    elif case.label is not None and not on_one_grid(geometries):
+        grid = files.label_grid(case.label)
+    places = place_images(files, geometries, grid, dataset.reference if reference is None else reference)
+    warnings += [*places.warnings, *odd]
+    if label is not None:
+        warnings += files.fit(grid or places.geometry, places.geometry, "The label", case.label or "")
         if not (label != IGNORE).any():
             warnings.append("every voxel of the label is ignored: the case teaches nothing")
-    return RawCase(case, images, label, geometry, tuple(dict.fromkeys(warnings)))
+    return RawCase(case, images, label, places.geometry, tuple(dict.fromkeys(warnings)), places.channel)
 
 
 def load_truth(dataset: Dataset, case: Case) -> tuple[NDArray[np.int16], Geometry] | None:
@@ -137,6 +159,18 @@ class CaseFiles:
             image = read_label_image(path)
             return encode_labels(image.voxels, self.dataset.labels), image.geometry, image.warnings
 
+    def label_grid(self, relative: str) -> Geometry:
+        """The grid of a label map, without reading its voxels.
+
+        Raises:
+            DataError: if the file's header is damaged.
+        """
+        from autofuse.images import read_header
+
+        path = self.dataset.path(relative)
+        with _named(self.case.id, str(path)):
+            return read_header(path).geometry
+
     def fit(self, found: Geometry, reference: Geometry, what: str, file: str) -> tuple[str, ...]:
         """Nothing if two grids are the same, a warning if their headers jitter.
 
@@ -147,14 +181,14 @@ class CaseFiles:
         if gap <= SILENT_GAP:
             return ()
         if gap <= TOLERATED_GAP:
-            return (f"{what} lies {gap:.2g} voxels beside the case's first image; taken as the same grid",)
+            return (f"{what} lies {gap:.2g} voxels beside the case's reference grid; taken as the same grid",)
         raise DataError(
-            f"{what} lies on another grid than the case's first image: {differences(found, reference)} differ.",
+            f"{what} lies on the grid of none of the case's images: {differences(found, reference)} differ.",
             case=self.case.id,
             file=self.dataset.path(file),
             found=describe(found),
             expected=describe(reference),
-            remedy="Resample all images of the case and its label onto one grid (the label by nearest neighbour); "
+            remedy="Resample the label onto the grid of one of the case's images (by nearest neighbour); "
             "if only a header is wrong, correct it.",
         )
 

@@ -96,6 +96,7 @@ class Dataset(StoredValue):
         file_ending: how masks are written (".nii.gz", ".mha", ".png" ...).
         subject_rule: how subjects were told apart, for people; subjects_guessed: whether that is a guess.
         fixed_splits: per fold (training ids, held-out ids), where the data set gives them; else empty.
+        reference: channel whose grid masks of unlabelled cases lie on; None where the data set names none.
     """
 
     kind: ClassVar[str] = "dataset"
@@ -111,6 +112,7 @@ class Dataset(StoredValue):
     subject_rule: str = "each case is a subject of its own"
     subjects_guessed: bool = False
     fixed_splits: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ()
+    reference: int | None = Field(default=None, ge=0)
 
     def path(self, relative: str) -> Path:
         """Absolute path of a file of this data set."""

@@ -40,6 +40,7 @@ def sampled(voxels: NDArray[np.float64], geometry: Geometry, target: Geometry, o
 @pytest.mark.parametrize("direction", [TURNED, Geometry((1, 1, 1)).direction])
 def test_parallel_axes_equal_pointwise_sampling(order: int, direction: tuple[tuple[float, ...], ...]) -> None:
     source = Geometry((20, 24, 17), (1.1, 0.9, 1.3), (2.0, 3.0, 4.0), direction)
+    voxels = np.random.default_rng(0).normal(size=source.shape)
     finer = Geometry((23, 40, 30), (0.5, 0.4, 0.6), (3.0, -5.0, 6.0))
     image, covered = regrid(voxels, source, finer, order=order)  # type: ignore[arg-type]
     expected = sampled(voxels, source, finer, order).clip(voxels.min(), voxels.max())

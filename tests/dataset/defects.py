@@ -149,6 +149,13 @@ DEFECTS = (
     Defect("subject table missing", _json(autofuse={"subject_table": "s.csv"}), "s.csv", "does not exist"),
     Defect("subject table outside", _json(autofuse={"subject_table": "../s.csv"}), "s.csv", "leaves"),
     Defect("evaluation folder missing", _json(autofuse={"evaluation_labels": "truth"}), "truth", "does not exist"),
+    Defect("reference unknown", _json(autofuse={"reference_modality": "T9"}), "T9", "no modality"),
+    Defect(
+        "reference ambiguous",
+        _json(channel_names={"0": "T1", "1": "T1"}, autofuse={"reference_modality": "T1"}),
+        "T1",
+        "several channels",
+    ),
     # lists of files
     Defect(
         "list escapes", lambda f: _lists(f, case_b={"images": ["../x.nii.gz", "/etc/passwd"]}), "x.nii.gz", "leaves"
@@ -203,12 +210,20 @@ DEFECTS = (
         "warning",
     ),
     # geometry
-    Defect("shape differs", lambda f: save(image_of(f), intensities(3, (10, 12, 7))), "case_b_0001", "shape"),
     Defect(
-        "spacing differs", lambda f: moved(image_of(f), lambda a: np.diag([1, 1, 3.0, 1])), "case_b_0001", "spacing"
+        "shape differs", lambda f: save(image_of(f), intensities(3, (10, 12, 7))), "case_b_0001", "shape", "warning"
     ),
-    Defect("origin differs", lambda f: moved(image_of(f), _set((0, 3), 5.0)), "case_b_0001", "origin"),
-    Defect("axes differ", lambda f: _reoriented(image_of(f)), "case_b_0001", "axes"),
+    Defect(
+        "spacing differs",
+        lambda f: moved(image_of(f), lambda a: np.diag([1, 1, 3.0, 1])),
+        "case_b_0001",
+        "spacing",
+        "warning",
+    ),
+    Defect("origin differs", lambda f: moved(image_of(f), _set((0, 3), 5.0)), "case_b_0001", "origin", "warning"),
+    Defect("axes differ", lambda f: _reoriented(image_of(f)), "case_b_0001", "axes", "warning"),
+    Defect("little overlap", lambda f: moved(image_of(f), _set((0, 3), 7.0)), "case_b_0001", "covers only", "warning"),
+    Defect("no overlap", lambda f: moved(image_of(f), _set((0, 3), 500.0)), "case_b_0001", "no place in common"),
     Defect("label shape differs", lambda f: save(label_of(f), mask(1, (10, 12, 7))), "labelsTr/case_b", "shape"),
     Defect("label flipped", lambda f: _reoriented(label_of(f)), "labelsTr/case_b", "axes"),
     Defect(
