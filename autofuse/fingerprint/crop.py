@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from autofuse.alignment.field_of_view import occupied_box
+from autofuse.dataset.grids import same_grid
+
+if TYPE_CHECKING:
+    from autofuse.alignment.types import Rigid
+    from autofuse.images.geometry import Geometry
+    from autofuse.images.image import Image
 
 Box = tuple[slice, ...]
 
@@ -35,6 +43,26 @@ def nonzero_box(arrays: Iterable[NDArray[Any]]) -> Box:
     if any(last <= first for first, last in zip(low, high, strict=True)):
         return tuple(slice(0, size) for size in shape)
     return tuple(slice(first, last) for first, last in zip(low, high, strict=True))
+
+
+def case_box(images: Sequence[Image | None], reference: Geometry, rigids: Sequence[Rigid | None] = ()) -> Box:
+    """The smallest box of the reference grid that holds every non-zero voxel of a case's images.
+
+    Args:
+        images: at least one is there, and one lies on the reference grid.
+        rigids: per image, what brings it onto the reference; none without.
+    """
+    moved = rigids or (None,) * len(images)
+    pairs = [(image, rigid) for image, rigid in zip(images, moved, strict=True) if image is not None]
+    here = [image for image, rigid in pairs if rigid is None and same_grid(image.geometry, reference)]
+    boxes = [nonzero_box([image.voxels for image in here])]
+    for image, rigid in pairs:
+        if not any(image is other for other in here):
+            box = occupied_box(image.voxels, image.geometry, reference, rigid)
+            boxes += [box] if box is not None else []
+    return tuple(
+        slice(min(part.start for part in parts), max(part.stop for part in parts)) for parts in zip(*boxes, strict=True)
+    )
 
 
 def box_shape(box: Box) -> tuple[int, ...]:

@@ -85,7 +85,7 @@ def prepare_one(
     from autofuse.preprocessing.prepare import prepare_case
 
     stamp = source_stamp(dataset, case)
-    raw = load_case(dataset, case)
+    raw = load_case(dataset, case, reference=plan.reference)
     prepared = prepare_case(raw, plan, configuration, device)
     Store(folder).write(
         prepared,

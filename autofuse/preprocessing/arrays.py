@@ -46,11 +46,19 @@ def write_array(path: Path, array: NDArray[Any], dimensions: int) -> None:
         dparams=blosc2.DParams(nthreads=1),  # it stands in the file: equal arrays give equal bytes on every machine
     )
     try:
-        same = np.array_equal(read_array(path), array)
+        same = _same_bits(read_array(path), array)
     except (RuntimeError, ValueError) as error:
         raise OSError(f"{path.name} cannot be read back: {error}") from error
     if not same:
         raise OSError(f"{path.name} does not hold what was written to it")
+
+
+def _same_bits(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Whether two arrays are the same, NaN included."""
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    bits = np.dtype(f"u{one.dtype.itemsize}")
+    return np.array_equal(np.ascontiguousarray(one).view(bits), np.ascontiguousarray(other).view(bits))
 
 
 def read_array(path: Path, box: Sequence[slice] | None = None) -> NDArray[Any]:

@@ -44,6 +44,17 @@ class Placement(Value):
         """The raw grid."""
         return Geometry(self.raw_shape, self.raw_spacing_mm, self.origin_mm, self.direction)
 
+    @property
+    def prepared_geometry(self) -> Geometry:
+        """The prepared grid: it shares its outer borders with the cropped part of the raw one."""
+        ratios = [old / new for old, new in zip(self.cropped_shape, self.prepared_shape, strict=True)]
+        first = np.ones(4)
+        for axis, ratio in zip(self.transpose, ratios, strict=True):
+            first[axis] = self.crop[axis][0] + (ratio - 1) / 2
+        x, y, z = (float(value) for value in (self.geometry.affine() @ first)[:3])
+        along_x, along_y, along_z = ((row[a], row[b], row[c]) for row in self.direction for a, b, c in [self.transpose])
+        return Geometry(self.prepared_shape, self.prepared_spacing_mm, (x, y, z), (along_x, along_y, along_z))
+
     def forward(self, array: NDArray[Any]) -> NDArray[Any]:
         """A view of ``array`` (..., raw z, y, x), cropped and transposed: (..., *cropped_shape)."""
         if array.shape[-3:] != self.raw_shape:

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autofuse.dataset.types import IGNORE
-from autofuse.fingerprint.crop import nonzero_box
+from autofuse.fingerprint.crop import case_box
 from autofuse.fingerprint.types import Annotation
 from autofuse.foundation.errors import DataError
 from autofuse.plan.types import Configuration, Plan
+from autofuse.preprocessing.elsewhere import Rigids, find_rigids, on_prepared_grid
 from autofuse.preprocessing.normalise import inside_mask, normalise
 from autofuse.preprocessing.placement import Placement, place
 from autofuse.preprocessing.resample import resample_image, resample_labels, resample_nearest
@@ -31,10 +32,13 @@ class PreparedCase:
     """A case on the grid of a configuration.
 
     Attributes:
-        images: (M, z, y, x) float32 on the CPU; zeros where a modality is absent.
+        images: (M, z, y, x) float32 on the CPU; zeros where a modality is absent, NaN outside the field of view of one
+            that is there.
         present: (M,) bool.
         label: (z, y, x) int16 class indices with ``IGNORE``, or None.
         placement: the way back.
+        partial_view: whether a modality that is there does not see all of the grid.
+        rigids: per modality what brought it onto the reference; None where nothing did.
     """
 
     id: str
@@ -42,6 +46,8 @@ class PreparedCase:
     present: NDArray[np.bool_]
     label: NDArray[np.int16] | None
     placement: Placement
+    partial_view: bool = False
+    rigids: Rigids = ()
 
     @property
     def annotation(self) -> Annotation:
@@ -52,30 +58,42 @@ class PreparedCase:
 
 
 def prepare_case(
-    raw: RawCase, plan: Plan, configuration: Configuration, device: str | torch.device = "cpu"
+    raw: RawCase,
+    plan: Plan,
+    configuration: Configuration,
+    device: str | torch.device = "cpu",
+    rigids: Rigids | None = None,
 ) -> PreparedCase:
     """``raw`` on the grid of ``configuration``; ``device`` is where it is computed, the result is on the CPU.
 
-    A modality that the case lacks is filled with zeros and marked in ``present``.
+    A modality that the case lacks, or that sees nothing of the grid, is filled with zeros and marked in ``present``.
+
+    Args:
+        rigids: as ``find_rigids`` gives them for this case and plan; None finds them.
 
     Raises:
         DataError: if no modality is present, their number is not the plan's, or an intensity exceeds float32.
     """
-    voxels = _checked_voxels(raw, plan)
-    box = nonzero_box([array for array in voxels if array is not None])
+    _check_modalities(raw, plan)
+    device = torch.device(device)
+    rigids = find_rigids(raw, plan) if rigids is None else rigids
     placement = place(
         raw.geometry,
-        box,
+        case_box(raw.images, raw.geometry, rigids),
         plan.transpose,
         configuration.spacing_mm,
         keep_first_axis=configuration.dimensions == 2,
     )
-    cropped = [None if array is None else placement.forward(array) for array in voxels]
-    images = _prepared_images(cropped, placement, plan, configuration, torch.device(device))
+    here = [raw.on_reference(channel) and rigids[channel] is None for channel in range(len(raw.images))]
+    cropped = [
+        placement.forward(image.voxels) if image is not None and stays else None
+        for image, stays in zip(raw.images, here, strict=True)
+    ]
+    images = _prepared_images(cropped, placement, plan, configuration, device)
+    views = _brought_here(raw, rigids, here, images, placement, plan, device)
     label = None
     if raw.label is not None:
-        label = _prepared_label(placement.forward(raw.label), placement, configuration, torch.device(device))
-    present = np.array([array is not None for array in voxels], dtype=np.bool_)
+        label = _prepared_label(placement.forward(raw.label), placement, configuration, device)
     if not np.isfinite(images).all():
         raise DataError(
             "Intensities are too large to be normalised.",
@@ -83,21 +101,44 @@ def prepare_case(
             expected="values within the range of 32-bit floating point",
             remedy="Rescale or repair the image.",
         )
-    return PreparedCase(raw.case.id, images, present, label, placement)
+    present = np.array([stays or (k in views and bool(views[k].any())) for k, stays in enumerate(here)], dtype=np.bool_)
+    partly = [channel for channel, covered in views.items() if present[channel] and not covered.all()]
+    for channel in partly:
+        images[channel][~views[channel]] = np.nan
+    return PreparedCase(raw.case.id, images, present, label, placement, bool(partly), rigids)
 
 
-def _checked_voxels(raw: RawCase, plan: Plan) -> list[NDArray[Any] | None]:
-    voxels = [None if image is None else image.voxels for image in raw.images]
-    if len(voxels) != len(plan.modalities):
+def _check_modalities(raw: RawCase, plan: Plan) -> None:
+    if len(raw.images) != len(plan.modalities):
         raise DataError(
             "This case does not have the modalities that the plan was made for.",
             case=raw.case.id,
-            found=f"{len(voxels)} modalities",
+            found=f"{len(raw.images)} modalities",
             expected=f"{len(plan.modalities)}: " + ", ".join(plan.modalities),
         )
-    if all(array is None for array in voxels):
+    if all(image is None for image in raw.images):
         raise DataError("Every modality of this case is absent.", case=raw.case.id)
-    return voxels
+
+
+def _brought_here(
+    raw: RawCase,
+    rigids: Rigids,
+    here: list[bool],
+    images: NDArray[np.float32],
+    placement: Placement,
+    plan: Plan,
+    device: torch.device,
+) -> dict[int, NDArray[np.bool_]]:
+    """Where each modality that came from elsewhere is covered, by channel; ``images`` is filled with them."""
+    views = {}
+    for channel, image in enumerate(raw.images):
+        if image is None or here[channel]:
+            continue
+        norm = plan.normalisation[channel]
+        images[channel], views[channel] = on_prepared_grid(
+            image, placement.prepared_geometry, rigids[channel], norm, device
+        )
+    return views
 
 
 def _prepared_images(
@@ -107,7 +148,7 @@ def _prepared_images(
     configuration: Configuration,
     device: torch.device,
 ) -> NDArray[np.float32]:
-    """(M, *prepared_shape); one modality at a time is in float32 on the device."""
+    """(M, *prepared_shape), zeros for those that are None; one modality at a time is in float32 on the device."""
     shape = placement.prepared_shape
     images = np.zeros((len(cropped), *shape), dtype=np.float32)
     inside = inside_prepared = None

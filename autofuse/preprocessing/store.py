@@ -2,7 +2,7 @@
 
 <store>/<case>/
     case.json         what it is, where it came from, CRC-32 of the other files
-    images.b2nd       (M, z, y, x) float16 (float32 where float16 would overflow)
+    images.b2nd       (M, z, y, x) float16 (float32 where float16 would overflow); NaN outside a field of view
     label.b2nd        (z, y, x) int16 class indices with IGNORE; absent for an unlabelled case
     foreground.npy    (n, 4) int16: class index, z, y, x of sampled labelled voxels
     prior-<run>.b2nd  (z, y, x) int8 masks of a cascade's earlier stage (int16 beyond class 127), with prior-<run>.json
@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from autofuse.alignment.types import Rigid
 from autofuse.dataset.types import IGNORE
 from autofuse.fingerprint.types import Annotation
 from autofuse.foundation.errors import AutofuseError, DataError
@@ -52,6 +53,8 @@ class CaseRecord(StoredValue):
         shape: prepared (z, y, x) after transpose.
         class_voxels: labelled voxels per class index, background first; empty for an unlabelled case.
         files: CRC-32 of each file beside this one.
+        partial_view: whether a modality that is there does not see all of the grid; it is NaN where it does not.
+        rigids: per modality what brought it onto the reference; None where nothing did.
     """
 
     kind: ClassVar[str] = "prepared_case"
@@ -65,6 +68,8 @@ class CaseRecord(StoredValue):
     placement: Placement
     class_voxels: tuple[int, ...]
     files: dict[str, int]
+    partial_view: bool = False
+    rigids: tuple[Rigid | None, ...] = ()
 
 
 class PriorRecord(StoredValue):
@@ -120,6 +125,8 @@ class StoredCase:
 
     def read(self, box: Box | None = None) -> tuple[NDArray[np.float32], NDArray[np.int16] | None]:
         """Images (M, *box) and label (*box) inside ``box``, or all of it; no label for an unlabelled case.
+
+        Images are NaN where a modality that is there sees nothing (``CaseRecord.partial_view``).
 
         Raises:
             DataError: if a file cannot be decompressed.
@@ -243,7 +250,7 @@ class Store:
         with folder_atomically(self.case_folder(case.id)) as temp:
             # Images beyond float16's range (no normalisation was planned) keep float32.
             images = torch.from_numpy(case.images)
-            low, high = images.aminmax()
+            low, high = (images.nan_to_num() if case.partial_view else images).aminmax()
             fits = max(-low, high) < _HALF_LIMIT
             write_array(temp / IMAGES, (images.half() if fits else images).numpy(), dimensions)
             counts: tuple[int, ...] = ()
@@ -261,6 +268,8 @@ class Store:
                 placement=case.placement,
                 class_voxels=counts,
                 files={file.name: crc32_of_file(file) for file in sorted(temp.iterdir())},
+                partial_view=case.partial_view,
+                rigids=case.rigids,
             ).save(temp / RECORD)
         self._opened.pop(case.id, None)
 
