@@ -42,18 +42,23 @@ class InstanceNorm(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Each channel of each sample at mean ``bias`` and standard deviation ``weight``, then rectified."""
         shape = features.shape
+        weight, bias = self.scales(shape[0])
         if prod(shape[2:]) == 1:
-            ones = (1, -1) + (1,) * (features.ndim - 2)
-            normal = features * self.weight.view(ones) + self.bias.view(ones)
+            ones = (1,) * (features.ndim - 2)
+            normal = features * weight.view(*weight.shape, *ones) + bias.view(*bias.shape, *ones)
         else:
             # The samples' channels stand side by side as channels of one sample. The result is then a tensor of its
             # own, not a view as from F.instance_norm, and rectifying it in place costs no copy on the way back.
             flat = features.reshape(1, shape[0] * shape[1], *shape[2:])
-            weight, bias = self.weight.repeat(shape[0]), self.bias.repeat(shape[0])
-            normal = F.batch_norm(flat, None, None, weight, bias, training=True, momentum=0.0, eps=EPSILON)
+            scale, shift = weight.reshape(-1), bias.reshape(-1)
+            normal = F.batch_norm(flat, None, None, scale, shift, training=True, momentum=0.0, eps=EPSILON)
         if self.activated:
             normal = F.leaky_relu(normal, NEGATIVE_SLOPE, inplace=True)
         return normal.view(shape)
+
+    def scales(self, samples: int) -> tuple[Tensor, Tensor]:
+        """Scale and shift of each channel of each sample, (samples, C) both."""
+        return self.weight.expand(samples, -1), self.bias.expand(samples, -1)
 
 
 class ConvolutionBlock(nn.Module):

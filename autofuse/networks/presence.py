@@ -17,8 +17,6 @@ from autofuse.networks.unet import check_input
 NEVER = -1e4
 """Added to the score of what is absent: finite in every precision, and its exponential is zero."""
 
-POOLS = {2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
-
 
 def visible(inlet: Inlet, image: Tensor, present: Tensor | None, training: bool) -> tuple[Tensor, Tensor]:
     """The image (B, M + K, *S) with zeros where modalities are absent, and the presence.
@@ -57,6 +55,12 @@ def without_absent(image: Tensor, present: Tensor) -> Tensor:
     return seen if modalities == image.shape[1] else torch.cat([seen, image[:, modalities:]], dim=1)
 
 
+def one_modality(inlet: Inlet, image: Tensor, modality: int) -> Tensor:
+    """What a network of one modality sees of ``image`` (B, M + K, *S): the modality and the priors, (B, 1 + K, *S)."""
+    own = image[:, modality : modality + 1]
+    return torch.cat([own, image[:, inlet.modalities :]], dim=1) if inlet.prior_channels else own
+
+
 def drop_modalities(present: Tensor, probability: float) -> Tensor:
     """``present`` (B, M) or (B, M, *S) with each modality dropped at ``probability``, but never a sample's last one."""
     there = present.flatten(2).any(2) if present.ndim > 2 else present
@@ -70,7 +74,8 @@ def share_seen(presence: Tensor, size: tuple[int, ...]) -> Tensor:
     """Which share of each voxel at resolution ``size`` a modality sees, (B, M, *1) or (B, M, *s) in [0, 1]."""
     if tuple(presence.shape[2:]) in ((1,) * len(size), size):
         return presence.float()
-    return POOLS[len(size)](presence.float(), size)
+    pool = F.adaptive_avg_pool2d if len(size) == 2 else F.adaptive_avg_pool3d
+    return pool(presence.float(), list(size))
 
 
 def mean_weights(share: Tensor) -> Tensor:

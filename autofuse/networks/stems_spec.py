@@ -14,20 +14,12 @@ from typing import TYPE_CHECKING
 
 from autofuse.networks.inlet import Inlet, inlet
 from autofuse.networks.specs import ConvolutionSpec, ResidualSpec, Sizes, StackSpec, kept, total
-from autofuse.networks.unet_spec import DecoderSpec, EncoderSpec, decoder_spec, encoder_spec
+from autofuse.networks.unet_spec import DecoderSpec, EncoderSpec, decoder_spec, encoder_spec, half_width
 from autofuse.plan.cost import Cost
 from autofuse.plan.types import NetworkPlan
 
 if TYPE_CHECKING:
     from autofuse.networks.stems import GatedMerge, Stems
-
-NARROWEST = 4
-"""Fewest channels of a stem or branch that is narrower than the plan, if the plan has as many."""
-
-
-def half_width(features: int) -> int:
-    """Half of the planned ``features``, but at least ``NARROWEST`` where the plan has as many."""
-    return min(features, max(NARROWEST, features // 2))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from autofuse.foundation.errors import ModelError
 from autofuse.networks.inlet import Inlet, inlet
+from autofuse.networks.late_spec import late
+from autofuse.networks.shared_kernels_spec import shared_kernels
 from autofuse.networks.specs import Sizes
 from autofuse.networks.stems_spec import stems
 from autofuse.networks.unet_spec import UNetSpec, unet_spec
@@ -77,7 +79,12 @@ def early(
     return EarlySpec(given, unet_spec(network, given.channels, outputs))
 
 
-TOPOLOGIES: dict[str, Topology] = {"early": early, "stems": stems}
+TOPOLOGIES: dict[str, Topology] = {
+    "early": early,
+    "stems": stems,
+    "shared_kernels": shared_kernels,
+    "late": late,
+}
 
 
 def topology(name: str) -> Topology:

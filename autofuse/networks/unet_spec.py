@@ -23,6 +23,9 @@ from autofuse.plan.types import NetworkPlan
 if TYPE_CHECKING:
     from autofuse.networks.unet import Decoder, Encoder, UNet
 
+NARROWEST = 4
+"""Fewest channels of a stem or branch that is narrower than the plan, if the plan has as many."""
+
 
 @dataclass(frozen=True)
 class EncoderSpec:
@@ -152,6 +155,16 @@ def unet_spec(network: NetworkPlan, in_channels: int, outputs: int) -> UNetSpec:
         ModelError: if the plan's stages contradict each other.
     """
     return UNetSpec(in_channels, encoder_spec(network, in_channels), decoder_spec(network, outputs))
+
+
+def half_wide(network: NetworkPlan) -> NetworkPlan:
+    """The planned network with half the channels at every stage."""
+    return network.model_copy(update={"features": tuple(half_width(features) for features in network.features)})
+
+
+def half_width(features: int) -> int:
+    """Half of the planned ``features``, but at least ``NARROWEST`` where the plan has as many."""
+    return min(features, max(NARROWEST, features // 2))
 
 
 def check_network(network: NetworkPlan) -> None:

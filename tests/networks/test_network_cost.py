@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from autofuse.foundation.errors import ModelError
 from autofuse.networks import TOPOLOGIES, network_cost, topology
 
+FLOAT_BYTES = 4
 STATISTICS_SHARE = 0.01
 """The norm's means and deviations (two numbers a map) are not counted; on these small patches they stay below this."""
 
@@ -39,7 +40,7 @@ def measured_flops(network: nn.Module, image: Tensor) -> float:
 
 
 def measured_activations(network: nn.Module, image: Tensor) -> float:
-    """Elements that autograd keeps (each memory once, weights left out), and the logits."""
+    """float32 elements that autograd keeps (each memory once, weights left out), and the logits."""
     weights = {weight.untyped_storage().data_ptr() for weight in network.parameters()}
     kept: dict[int, Tensor] = {}
 
@@ -50,8 +51,8 @@ def measured_activations(network: nn.Module, image: Tensor) -> float:
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         logits = network(image)
-    elements = sum(tensor.untyped_storage().nbytes() / tensor.element_size() for tensor in kept.values())
-    return elements + sum(level.numel() for level in logits)
+    kept.update({level.untyped_storage().data_ptr(): level for level in logits})
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) / FLOAT_BYTES
 
 
 @pytest.mark.parametrize("name", PLANS)

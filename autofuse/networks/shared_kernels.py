@@ -1,0 +1,91 @@
+"""One U-Net for every modality, with norms of their own.
+
+Shape legend: B batch, M modality, K prior channel, C channel, S spatial axes (slowest first), N rows: the pairs of
+sample and modality that are present.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from autofuse.networks.blocks import ConvolutionBlock, InstanceNorm
+from autofuse.networks.heads import Levels, head_weights, merge_logits
+from autofuse.networks.presence import visible
+from autofuse.plan.cost import Cost
+
+if TYPE_CHECKING:
+    from autofuse.networks.shared_kernels_spec import SharedKernelsSpec
+
+
+class Rows:
+    """Which modality each row of the running forward pass holds; the network writes it, its norms read it."""
+
+    def __init__(self) -> None:
+        self.modality = torch.zeros(0, dtype=torch.long)
+
+
+class ModalityNorm(InstanceNorm):
+    """Instance norm with a scale and shift for each modality; all begin as those of the norm that it replaces."""
+
+    def __init__(self, norm: InstanceNorm, modalities: int, rows: Rows) -> None:
+        super().__init__(len(norm.weight), norm.activated)
+        self.weight = nn.Parameter(norm.weight.detach().repeat(modalities, 1))
+        self.bias = nn.Parameter(norm.bias.detach().repeat(modalities, 1))
+        self.rows = rows
+
+    def scales(self, samples: int) -> tuple[Tensor, Tensor]:
+        """Scale and shift of each channel of each row, (N, C) both."""
+        return self.weight[self.rows.modality], self.bias[self.rows.modality]
+
+
+class SharedKernels(nn.Module):
+    """The planned U-Net on each present modality by itself; the mean of the probabilities over these.
+
+    Cases with one modality each train it: then it costs what one U-Net costs.
+    """
+
+    def __init__(self, spec: SharedKernelsSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.rows = Rows()
+        self.unet = spec.unet.build()
+        for block in self.unet.modules():
+            if isinstance(block, ConvolutionBlock):
+                block.norm = ModalityNorm(block.norm, spec.inlet.modalities, self.rows)
+
+    def cost(self, patch: tuple[int, ...]) -> Cost:
+        """Cost of one sample of ``patch`` voxels with every modality, while training."""
+        return self.spec.cost(patch)
+
+    def forward(self, image: Tensor, present: Tensor | None = None) -> Levels:
+        """(B, M + K, *S) to logits (B, C, *S), highest resolution first; in eval mode only the first.
+
+        Args:
+            present: (B, M) or (B, M, *S) bool; without it every modality counts as there.
+
+        Raises:
+            ModelError: if the image or ``present`` does not fit the network.
+        """
+        image, presence = visible(self.spec.inlet, image, present, self.training)
+        sample, self.rows.modality = pairs(presence)
+        own = image[sample, self.rows.modality].unsqueeze(1)
+        levels = self.unet(torch.cat([own, image[sample, self.spec.inlet.modalities :]], dim=1))
+        if self.spec.inlet.modalities == 1:
+            return levels  # type: ignore[no-any-return]
+        return tuple(self._merged(level, sample, presence) for level in levels)
+
+    def _merged(self, level: Tensor, sample: Tensor, presence: Tensor) -> Tensor:
+        """The rows' logits (N, C, *S) merged by sample, (B, C, *S)."""
+        table = level.new_zeros(*presence.shape[:2], *level.shape[1:])
+        table = table.index_put((sample, self.rows.modality), level)
+        return merge_logits(table, head_weights(presence, tuple(level.shape[2:])), regions=self.spec.regions)
+
+
+def pairs(presence: Tensor) -> tuple[Tensor, Tensor]:
+    """Sample and modality of each pair that is present; of a sample without any, all."""
+    anywhere = presence.flatten(2).any(2)
+    sample, modality = (anywhere | ~anywhere.any(1, keepdim=True)).nonzero(as_tuple=True)
+    return sample, modality
