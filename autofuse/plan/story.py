@@ -23,7 +23,7 @@ _TOPOLOGIES = {
     "stems": "Each image first passes through a stem of its own, and a gate weighs what is there: an image that is "
     "absent is left out, never taken for zeros.",
     "specific_shared": "Each image has an encoder of its own beside one that all share.",
-    "per_modality": "Each image has an encoder of its own, and what they find is merged where voxels are so coarse that "
+    "per_modality": "Each image has an encoder of its own, and what they find is merged where voxels are coarse: there "
     "a displacement matters little.",
     "image_level": "A fused image that a person can read is made first, and that is segmented.",
     "shared_kernels": "Each image is read alone by the same filters, with intensities normalised for its kind.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,19 @@ from numpy.typing import NDArray
 from autofuse.dataset.label_codes import class_names
 from autofuse.dataset.types import IGNORE, Labels
 from autofuse.images.geometry import Geometry
+from autofuse.report.canvas import (
+    CAPTION,
+    FAINT,
+    GAP,
+    MARGIN,
+    TEXT,
+    TILE_HEIGHT,
+    TITLE,
+    canvas,
+    font,
+    png,
+    tile_size,
+)
 from autofuse.report.colours import Colour, class_colour
 from autofuse.report.slices import Cut, best_cut, close_up, windowed
 
@@ -20,18 +32,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
-TILE_HEIGHT = 300
-"""Pixels; a tile's width follows from the shape of the slice in millimetres."""
-
-WIDEST_TILE = 460
 TINT = 0.42
 """Opacity of the reference."""
 
 _KEY = "tint: reference   line: prediction"
-_GAP, _MARGIN, _CAPTION, _TITLE = 8, 14, 22, 34
-_GROUND: Colour = (18, 20, 24)
-_TEXT: Colour = (232, 234, 238)
-_FAINT: Colour = (150, 156, 166)
 _FINER = 3
 """Lines are drawn this much finer and scaled down, which smooths them."""
 _LINE = 4
@@ -73,22 +77,20 @@ def sheet(cases: Sequence[Pictured], labels: Labels, modalities: Sequence[str] =
     rows = [(case, _tiles(case, modalities)) for case in cases]
     legend = _legend_entries(cases, labels)
     width = max(
-        max(sum(tile.width for _, tile in tiles) + _GAP * (len(tiles) - 1) for _, tiles in rows),
+        max(sum(tile.width for _, tile in tiles) + GAP * (len(tiles) - 1) for _, tiles in rows),
         _minimal_width(cases, title),
     )
     lines = _legend_lines(legend, width)
-    heights = [_TITLE + max(tile.height for _, tile in tiles) + _CAPTION for _, tiles in rows]
-    top = _MARGIN + (_TITLE if title else 0)
-    canvas, draw = _canvas(width + 2 * _MARGIN, top + sum(heights) + _CAPTION * (len(lines) + 1) + _MARGIN)
+    heights = [TITLE + max(tile.height for _, tile in tiles) + CAPTION for _, tiles in rows]
+    top = MARGIN + (TITLE if title else 0)
+    picture, draw = canvas(width + 2 * MARGIN, top + sum(heights) + CAPTION * (len(lines) + 1) + MARGIN)
     if title:
-        draw.text((_MARGIN, _MARGIN), title, fill=_TEXT, font=_font(19))
+        draw.text((MARGIN, MARGIN), title, fill=TEXT, font=font(19))
     for (case, tiles), height in zip(rows, heights, strict=True):
-        _draw_row(canvas, draw, case, tiles, top)
+        _draw_row(picture, draw, case, tiles, top)
         top += height
-    _draw_legend(draw, lines, top + _CAPTION // 2, cases)
-    stream = io.BytesIO()
-    canvas.save(stream, "PNG", compress_level=7)
-    return stream.getvalue()
+    _draw_legend(draw, lines, top + CAPTION // 2, cases)
+    return png(picture)
 
 
 def overlay(
@@ -104,7 +106,7 @@ def overlay(
     """
     from PIL import Image
 
-    size = _tile_size(plane.shape, pixel_mm, height)
+    size = tile_size(plane.shape, pixel_mm, height)
     fine = (size[0] * _FINER, size[1] * _FINER)
     grey = Image.fromarray(windowed(plane)).resize(fine, Image.Resampling.BICUBIC)
     pixels = np.repeat(np.asarray(grey, dtype=np.float32)[:, :, None], 3, axis=2)
@@ -143,13 +145,6 @@ def _tiles(case: Pictured, modalities: Sequence[str]) -> list[tuple[str, Image]]
 def _masked(case: Pictured, ground: NDArray[Any], cut: Cut) -> Image:
     reference, prediction = (None if mask is None else cut.of(mask) for mask in (case.reference, case.prediction))
     return overlay(cut.of(ground), reference, prediction, cut.pixel_mm)
-
-
-def _tile_size(shape: tuple[int, ...], pixel_mm: tuple[float, float], height: int) -> tuple[int, int]:
-    """Width and height in pixels, in the proportions of the slice in millimetres."""
-    tall, wide = shape[0] * pixel_mm[0], shape[1] * pixel_mm[1]
-    scale = min(height / tall, WIDEST_TILE / wide)
-    return max(8, round(wide * scale)), max(8, round(tall * scale))
 
 
 def _smooth_masks(indices: NDArray[Any] | None, size: tuple[int, int]) -> list[tuple[int, NDArray[np.bool_]]]:
@@ -200,7 +195,7 @@ def _legend_lines(entries: Sequence[tuple[str, Colour]], width: int) -> list[lis
     lines: list[list[tuple[int, str, Colour]]] = [[]]
     left = 0
     for name, colour in entries:
-        needed = 22 + round(_font(14).getlength(name)) + 20
+        needed = 22 + round(font(14).getlength(name)) + 20
         if lines[-1] and left + needed > width:
             lines.append([])
             left = 0
@@ -209,16 +204,16 @@ def _legend_lines(entries: Sequence[tuple[str, Colour]], width: int) -> list[lis
     return lines
 
 
-def _draw_row(canvas: Image, draw: ImageDraw, case: Pictured, tiles: Sequence[tuple[str, Image]], top: int) -> None:
-    draw.text((_MARGIN, top + 6), case.name, fill=_TEXT, font=_font(16))
+def _draw_row(picture: Image, draw: ImageDraw, case: Pictured, tiles: Sequence[tuple[str, Image]], top: int) -> None:
+    draw.text((MARGIN, top + 6), case.name, fill=TEXT, font=font(16))
     if case.note:
-        place = _MARGIN + _font(16).getlength(case.name) + 14
-        draw.text((place, top + 8), case.note, fill=_FAINT, font=_font(14))
-    left, lowest = _MARGIN, max(tile.height for _, tile in tiles)
+        place = MARGIN + font(16).getlength(case.name) + 14
+        draw.text((place, top + 8), case.note, fill=FAINT, font=font(14))
+    left, lowest = MARGIN, max(tile.height for _, tile in tiles)
     for caption, tile in tiles:
-        canvas.paste(tile, (left, top + _TITLE + (lowest - tile.height) // 2))
-        draw.text((left, top + _TITLE + lowest + 3), caption, fill=_FAINT, font=_font(13))
-        left += tile.width + _GAP
+        picture.paste(tile, (left, top + TITLE + (lowest - tile.height) // 2))
+        draw.text((left, top + TITLE + lowest + 3), caption, fill=FAINT, font=font(13))
+        left += tile.width + GAP
 
 
 def _draw_legend(
@@ -226,28 +221,15 @@ def _draw_legend(
 ) -> None:
     for line in lines:
         for left, name, colour in line:
-            box = (_MARGIN + left, top + 3, _MARGIN + left + 14, top + 15)
+            box = (MARGIN + left, top + 3, MARGIN + left + 14, top + 15)
             draw.rectangle(box, fill=colour)
-            draw.text((_MARGIN + left + 22, top), name, fill=_TEXT, font=_font(14))
-        top += _CAPTION
+            draw.text((MARGIN + left + 22, top), name, fill=TEXT, font=font(14))
+        top += CAPTION
     if any(case.reference is not None and case.prediction is not None for case in cases):
-        draw.text((_MARGIN, top), _KEY, fill=_FAINT, font=_font(13))
+        draw.text((MARGIN, top), _KEY, fill=FAINT, font=font(13))
 
 
 def _minimal_width(cases: Sequence[Pictured], title: str) -> int:
     texts = [(title, 19), (_KEY, 13), *((f"{case.name}   {case.note}", 16) for case in cases)]
-    widest: float = max(_font(size).getlength(text) for text, size in texts)
+    widest: float = max(font(size).getlength(text) for text, size in texts)
     return 1 + int(widest)
-
-
-def _canvas(width: int, height: int) -> tuple[Image, ImageDraw]:
-    from PIL import Image, ImageDraw
-
-    canvas = Image.new("RGB", (width, height), _GROUND)
-    return canvas, ImageDraw.Draw(canvas)
-
-
-def _font(size: int) -> Any:
-    from PIL import ImageFont
-
-    return ImageFont.load_default(size)
