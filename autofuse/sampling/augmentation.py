@@ -8,6 +8,8 @@ Shapes: B batch, M modality, K classes, S spatial axes (slowest first).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -23,12 +25,20 @@ _TINY = 1e-8
 
 
 def augment(crops: Crops, device: torch.device | str = "cpu") -> Batch:
-    """The batch that the crops become, on ``device``."""
+    """The batch that the crops become, on ``device``.
+
+    Where the field of view of a modality ends inside a crop, the batch says so in ``covered`` and the modality is
+    exactly 0 beyond; one that sees nothing of a finished patch counts as absent in it.
+    """
     device = torch.device(device)
     first = crops.samples[0]
     count, modalities = len(crops.samples), first.images.shape[0]
     image = torch.empty((count, modalities, *crops.patch), dtype=torch.float32, device=device)
     target = torch.empty((count, *crops.patch), dtype=torch.int64, device=device)
+    present = torch.stack([crop.present for crop in crops.samples]).to(device)
+    covered = None
+    if any(crop.covered is not None for crop in crops.samples):
+        covered = torch.ones(image.shape, dtype=torch.bool, device=device)
     membership = crops.prior_membership
     prior = None
     if membership is not None:
@@ -41,14 +51,19 @@ def augment(crops: Crops, device: torch.device | str = "cpu") -> Batch:
             target[index] = geometry.indices(crop.label, crop.label_fill)
             if prior is not None and membership is not None and crop.prior is not None:
                 prior[index] = membership[:, geometry.indices(crop.prior, 0)].float()
-            apply_intensities(image[index], crop.draw, crops.keep_zero)
+            seen = None
+            if covered is not None and crop.covered is not None:
+                seen = covered[index]
+                geometry.coverage_into(seen)
+            apply_intensities(image[index], crop.draw, crops.keep_zero, seen)
     return Batch(
         image=image,
-        present=torch.stack([crop.present for crop in crops.samples]).to(device),
+        present=present if covered is None else present & covered.flatten(2).any(dim=2),
         target=target,
         prior=prior,
         cases=tuple(crop.case for crop in crops.samples),
         spacing_mm=crops.spacing_mm,
+        covered=covered,
     )
 
 
@@ -80,6 +95,15 @@ class _Cut:
         if self.grid is None:
             return self._flipped(source).long()
         return self._sampled(source[None].float() - fill, "nearest")[0].long() + fill
+
+    def coverage_into(self, out: Tensor) -> None:
+        """Fill ``out`` (M, *S) bool: nearest; what lies beyond the box counts as seen, as zeros there do."""
+        assert self.crop.covered is not None
+        source = self.crop.covered.to(self.device, non_blocking=True)
+        if self.grid is None:
+            out.copy_(self._flipped(source))
+        else:
+            out.copy_(self._sampled((~source).float(), "nearest") == 0)
 
     def _flipped(self, volume: Tensor) -> Tensor:
         """What the grid has not flipped already is flipped here."""
@@ -115,23 +139,41 @@ def sampling_grid(
     return grid
 
 
-def apply_intensities(image: Tensor, draw: AugmentationDraw, keep_zero: tuple[bool, ...]) -> None:
-    """Change ``image`` (M, *S) in place as drawn; where ``keep_zero``, what was 0 in all modalities stays 0."""
+def apply_intensities(
+    image: Tensor, draw: AugmentationDraw, keep_zero: tuple[bool, ...], covered: Tensor | None = None
+) -> None:
+    """Change ``image`` (M, *S) in place as drawn; where ``keep_zero``, what was 0 in all modalities stays 0.
+
+    Args:
+        covered: (M, *S) bool, moved along where a modality is shifted against the others. What is not covered plays no
+            part in the statistics of contrast and gamma and is 0 in the end.
+    """
     if all(item.is_nothing for item in draw.intensities):
+        if covered is not None:
+            image.mul_(covered)
         return
     inside = (image != 0).any(dim=0) if any(keep_zero) else None
     generator = torch.Generator().manual_seed(draw.noise_seed)
-    for volume, intensity, stays in zip(image, draw.intensities, keep_zero, strict=True):
-        if intensity.is_nothing:
-            continue
-        _apply(volume, intensity, draw.planar, generator)
-        if stays and inside is not None:
-            volume.mul_(inside)
+    for index, (volume, intensity, stays) in enumerate(zip(image, draw.intensities, keep_zero, strict=True)):
+        seen = None if covered is None else covered[index]
+        if not intensity.is_nothing:
+            _apply(volume, intensity, draw.planar, generator, seen)
+            if stays and inside is not None:
+                volume.mul_(inside)
+        if seen is not None:
+            volume.mul_(seen)
 
 
-def _apply(volume: Tensor, draw: IntensityDraw, planar: bool, generator: torch.Generator) -> None:
+def _apply(
+    volume: Tensor, draw: IntensityDraw, planar: bool, generator: torch.Generator, seen: Tensor | None = None
+) -> None:
     if draw.shift_voxels is not None:
-        separable_(volume, [_shift(size, by) for size, by in zip(volume.shape, draw.shift_voxels, strict=True)])
+        shifts = [_shift(size, by) for size, by in zip(volume.shape, draw.shift_voxels, strict=True)]
+        separable_(volume, shifts)
+        if seen is not None:
+            moved = seen.float()
+            separable_(moved, shifts)
+            seen.copy_(moved > 0.5)
     if draw.noise_std is not None:
         # Drawn on the CPU whatever the device: the same sample everywhere.
         noise = torch.randn(volume.shape, generator=generator)
@@ -141,16 +183,27 @@ def _apply(volume: Tensor, draw: IntensityDraw, planar: bool, generator: torch.G
     if draw.brightness is not None:
         volume.mul_(draw.brightness)
     if draw.contrast is not None:
-        change_contrast_(volume, draw.contrast)
+        _where_seen(volume, seen, change_contrast_, draw.contrast)
     if draw.zoom is not None:
         first = volume.ndim - 2 if planar else 0
         sizes = enumerate(volume.shape)
         separable_(volume, [_coarse(size, draw.zoom) if axis >= first else None for axis, size in sizes])
     if draw.gamma_inverted is not None:
-        change_gamma_(volume.neg_(), draw.gamma_inverted)
+        _where_seen(volume.neg_(), seen, change_gamma_, draw.gamma_inverted)
         volume.neg_()
     if draw.gamma is not None:
-        change_gamma_(volume, draw.gamma)
+        _where_seen(volume, seen, change_gamma_, draw.gamma)
+
+
+def _where_seen(volume: Tensor, seen: Tensor | None, change: Callable[[Tensor, float], None], by: float) -> None:
+    """``change`` the voxels that are seen, as if there were no others."""
+    if seen is None:
+        change(volume, by)
+        return
+    part = volume[seen]
+    if part.numel():
+        change(part, by)
+        volume[seen] = part
 
 
 def change_contrast_(volume: Tensor, factor: float) -> None:

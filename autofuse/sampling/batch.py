@@ -16,7 +16,8 @@ class Batch:
 
     Attributes:
         image: (B, M, *S) float32; an absent modality is filled with zeros.
-        present: (B, M) bool; which modalities the case has. Zeros of absent ones mean nothing.
+        present: (B, M) bool; which modalities the case has, and sees something of the patch with. Zeros of absent ones
+            mean nothing.
         target: (B, *S) int64, class index (0 background), ``IGNORE`` where nobody labelled; None at prediction.
             Where labels have regions it holds the index of the raw value in ``(0, *Labels.raw_values)``.
         prior: (B, K, *S) float32, masks of a cascade's earlier stage; None without one.

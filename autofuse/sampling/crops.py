@@ -22,6 +22,7 @@ class Crop:
         label_fill: background for dense labels, ``IGNORE`` for sparse and missing ones.
         prior: (*E) class indices of a cascade's earlier stage, or None.
         centre: of the patch, in voxels of the box.
+        covered: (M, *E) bool, where a modality that is present sees anything; None where each sees all of the case.
     """
 
     case: str
@@ -32,6 +33,7 @@ class Crop:
     prior: Tensor | None
     draw: AugmentationDraw
     centre: tuple[float, ...]
+    covered: Tensor | None = None
 
     def pinned(self) -> Crop:
         """The same crop in page-locked memory, from which copies to a GPU need not wait."""
@@ -40,6 +42,7 @@ class Crop:
             images=self.images.pin_memory(),
             label=self.label.pin_memory(),
             prior=None if self.prior is None else self.prior.pin_memory(),
+            covered=None if self.covered is None else self.covered.pin_memory(),
         )
 
 

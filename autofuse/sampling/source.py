@@ -156,6 +156,11 @@ class PatchSource:
         reach = (0.0, *reach) if len(reach) == 2 else reach
         spans = [_span(middle, half) for middle, half in zip(middles, reach, strict=True)]
         images, label, prior = self._padded(case, spans)
+        covered = None
+        if case.record.partial_view:
+            # Beyond the case's border images are 0 as everywhere; only what is NaN was not seen.
+            covered = ~np.isnan(images)
+            np.nan_to_num(images, copy=False, nan=0.0)
         inner = 3 - len(self.patch)
         fill = 0 if case.annotation == "dense" else IGNORE
 
@@ -171,6 +176,7 @@ class PatchSource:
             prior=None if prior is None else torch.from_numpy(shaped(prior)),
             draw=draw,
             centre=tuple(middle - low for middle, (low, _) in zip(middles, spans, strict=True))[inner:],
+            covered=None if covered is None else torch.from_numpy(shaped(covered)),
         )
 
     def _padded(
