@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from autofuse.networks.heads import Branches, Levels, merge_levels
 from autofuse.networks.presence import one_modality, visible
+from autofuse.networks.unet import UNet
 from autofuse.plan.cost import Cost
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class LateFusion(nn.Module):
         image, presence = visible(self.spec.inlet, image, present, self.training)
         specific, bottlenecks = [], []
         for modality, unet in enumerate(self.unets):
+            assert isinstance(unet, UNet)
             skips = unet.encoder(one_modality(self.spec.inlet, image, modality))
             specific.append(unet.decoder(skips))
             bottlenecks.append(skips[-1])

@@ -7,10 +7,10 @@ Shape legend: B batch, M modality, K prior channel, S spatial axes (slowest firs
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from autofuse.foundation.errors import ModelError
+from autofuse.networks.blocks import AVERAGES
 from autofuse.networks.inlet import Inlet
 from autofuse.networks.unet import check_input
 
@@ -74,8 +74,8 @@ def share_seen(presence: Tensor, size: tuple[int, ...]) -> Tensor:
     """Which share of each voxel at resolution ``size`` a modality sees, (B, M, *1) or (B, M, *s) in [0, 1]."""
     if tuple(presence.shape[2:]) in ((1,) * len(size), size):
         return presence.float()
-    pool = F.adaptive_avg_pool2d if len(size) == 2 else F.adaptive_avg_pool3d
-    return pool(presence.float(), list(size))
+    steps = [whole // voxels for whole, voxels in zip(presence.shape[2:], size, strict=True)]
+    return AVERAGES[len(size)](presence.float(), steps, steps)
 
 
 def mean_weights(share: Tensor) -> Tensor:

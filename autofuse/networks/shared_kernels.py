@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from autofuse.networks.blocks import ConvolutionBlock, InstanceNorm
-from autofuse.networks.heads import Levels, head_weights, merge_logits
+from autofuse.networks.heads import Branches, Levels, merge_levels
 from autofuse.networks.presence import visible
 from autofuse.plan.cost import Cost
 
@@ -69,19 +69,23 @@ class SharedKernels(nn.Module):
         Raises:
             ModelError: if the image or ``present`` does not fit the network.
         """
+        return self.branches(image, present).logits
+
+    def branches(self, image: Tensor, present: Tensor | None = None) -> Branches:
+        """Merged logits, each modality's, and bottlenecks, absent ones 0; arguments and errors as of ``forward``."""
         image, presence = visible(self.spec.inlet, image, present, self.training)
         sample, self.rows.modality = pairs(presence)
         own = image[sample, self.rows.modality].unsqueeze(1)
-        levels = self.unet(torch.cat([own, image[sample, self.spec.inlet.modalities :]], dim=1))
-        if self.spec.inlet.modalities == 1:
-            return levels  # type: ignore[no-any-return]
-        return tuple(self._merged(level, sample, presence) for level in levels)
+        skips = self.unet.encoder(torch.cat([own, image[sample, self.spec.inlet.modalities :]], dim=1))
+        levels = [self._apart(level, sample, presence) for level in self.unet.decoder(skips)]
+        specific = tuple(zip(*levels, strict=True))
+        logits = merge_levels(specific, presence, regions=self.spec.regions)
+        return Branches(logits, specific, self._apart(skips[-1], sample, presence))
 
-    def _merged(self, level: Tensor, sample: Tensor, presence: Tensor) -> Tensor:
-        """The rows' logits (N, C, *S) merged by sample, (B, C, *S)."""
-        table = level.new_zeros(*presence.shape[:2], *level.shape[1:])
-        table = table.index_put((sample, self.rows.modality), level)
-        return merge_logits(table, head_weights(presence, tuple(level.shape[2:])), regions=self.spec.regions)
+    def _apart(self, rows: Tensor, sample: Tensor, presence: Tensor) -> tuple[Tensor, ...]:
+        """Rows (N, C, *S) by modality, each (B, C, *S)."""
+        table = rows.new_zeros(*presence.shape[:2], *rows.shape[1:])
+        return table.index_put((sample, self.rows.modality), rows).unbind(1)
 
 
 def pairs(presence: Tensor) -> tuple[Tensor, Tensor]:

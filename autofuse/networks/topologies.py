@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from autofuse.foundation.errors import ModelError
+from autofuse.networks.image_level_spec import image_level
 from autofuse.networks.inlet import Inlet, inlet
 from autofuse.networks.late_spec import late
+from autofuse.networks.per_modality_spec import per_modality
 from autofuse.networks.shared_kernels_spec import shared_kernels
+from autofuse.networks.specific_shared_spec import specific_shared
 from autofuse.networks.specs import Sizes
 from autofuse.networks.stems_spec import stems
 from autofuse.networks.unet_spec import UNetSpec, unet_spec
@@ -82,6 +85,9 @@ def early(
 TOPOLOGIES: dict[str, Topology] = {
     "early": early,
     "stems": stems,
+    "specific_shared": specific_shared,
+    "per_modality": per_modality,
+    "image_level": image_level,
     "shared_kernels": shared_kernels,
     "late": late,
 }

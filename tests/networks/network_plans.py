@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import Tensor, nn
+
 from autofuse.plan.types import NetworkPlan
 
 
@@ -34,3 +36,16 @@ PLANS = {
         (18, 14),
     ),
 }
+
+
+def heads(network: nn.Module, image: Tensor, present: Tensor | None = None) -> list[tuple[Tensor, ...]]:
+    """The logits of every head that the network can be trained on, level by level."""
+    if not hasattr(network, "branches"):
+        return [network(image, present)]
+    found = network.branches(image, present)
+    return [found.logits, *found.specific]
+
+
+def everything(network: nn.Module, image: Tensor) -> list[Tensor]:
+    """All logits of all heads."""
+    return [level for levels in heads(network, image) for level in levels]

@@ -1,0 +1,69 @@
+"""Modalities fused to one image, and the planned U-Net on that.
+
+Shape legend: B batch, M modality, K prior channel, C output channel, S spatial axes (slowest first).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from autofuse.networks.heads import Levels
+from autofuse.networks.presence import visible
+from autofuse.plan.cost import Cost
+
+if TYPE_CHECKING:
+    from autofuse.networks.image_level_spec import GatheringFuserSpec, ImageLevelSpec
+
+
+class Fuser(nn.Module):
+    """One image in [0, 1] of any modalities in any order: the same encoder for each, gathered, one channel."""
+
+    def __init__(self, spec: GatheringFuserSpec) -> None:
+        super().__init__()
+        self.encoder = spec.encoder.build()
+        self.gather = spec.gather.build()
+        self.head = spec.head.build()
+
+    def forward(self, modalities: Tensor, presence: Tensor) -> Tensor:
+        """(B, M, *S) and presence to (B, 1, *S)."""
+        features = [self.encoder(modalities[:, m : m + 1]) for m in range(modalities.shape[1])]
+        return torch.sigmoid(self.head(self.gather(features, presence, None)))
+
+
+class ImageLevel(nn.Module):
+    """Fuses, then segments what was fused; where nobody sees anything the fused image is 0."""
+
+    def __init__(self, spec: ImageLevelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.fuser = spec.fuser.build()
+        self.unet = spec.unet.build()
+
+    def cost(self, patch: tuple[int, ...]) -> Cost:
+        """Cost of one sample of ``patch`` voxels while training."""
+        return self.spec.cost(patch)
+
+    def forward(self, image: Tensor, present: Tensor | None = None) -> Levels:
+        """(B, M + K, *S) to logits (B, C, *S), highest resolution first; in eval mode only the first.
+
+        Args:
+            present: (B, M) or (B, M, *S) bool; without it every modality counts as there.
+
+        Raises:
+            ModelError: if the image or ``present`` does not fit the network.
+        """
+        image, presence = visible(self.spec.inlet, image, present, self.training)
+        fused = self._fused(image, presence)
+        prior = image[:, self.spec.inlet.modalities :]
+        return self.unet(torch.cat([fused, prior.to(fused.dtype)], dim=1))  # type: ignore[no-any-return]
+
+    def fuse(self, image: Tensor, present: Tensor | None = None) -> Tensor:
+        """The fused image (B, 1, *S) in [0, 1]; arguments and errors as of ``forward``."""
+        return self._fused(*visible(self.spec.inlet, image, present, self.training))
+
+    def _fused(self, image: Tensor, presence: Tensor) -> Tensor:
+        fused: Tensor = self.fuser(image[:, : self.spec.inlet.modalities], presence)
+        return fused * presence.any(1, keepdim=True)
