@@ -67,6 +67,6 @@ def merge_logits(logits: Tensor, weights: Tensor, *, regions: bool) -> Tensor:
         logits = logits.float()
         if not regions:
             return torch.logsumexp(F.log_softmax(logits, dim=2) + known, dim=1)
-        inside = torch.logsumexp(known - F.softplus(-logits), dim=1)
-        outside = torch.logsumexp(known - F.softplus(logits), dim=1)
-        return inside - outside
+        missed = F.softplus(logits)  # -log of the probability of being outside
+        inside = torch.logsumexp(known + (logits - missed), dim=1)
+        return inside - torch.logsumexp(known - missed, dim=1)
