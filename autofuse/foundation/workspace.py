@@ -2,9 +2,9 @@
 
 <root>/<data set>/
     fingerprint.json   fingerprint_cases/<case>.json
-    budget.json        plan.json        splits.json
+    budget.json        plan.json        splits.json        pilot.json
     prepared/<configuration>-<hash>/<case>/
-    runs/<configuration>-<trainer>-<hash>/fold_<k>/
+    runs/<configuration>-<trainer>-<hash>/fold_<k>/        runs/pilot/<the same>
     predictions/<run>/   scores/
     report/   log.txt
 """
@@ -20,10 +20,15 @@ DEFAULT_ROOT = "autofuse_workspace"
 
 @dataclass(frozen=True)
 class Workspace:
-    """Paths of what autofuse makes for one data set. Building it touches no file."""
+    """Paths of what autofuse makes for one data set. Building it touches no file.
+
+    Attributes:
+        runs_folder: where training runs are; a pilot's are apart, so that nobody takes them for the real ones.
+    """
 
     root: Path
     dataset: str
+    runs_folder: str = "runs"
 
     @property
     def folder(self) -> Path:
@@ -61,7 +66,17 @@ class Workspace:
 
     def run(self, name: str, fold: int) -> Path:
         """One training run of one fold; ``name`` is the run's ``<configuration>-<trainer>-<hash>``."""
-        return self.folder / "runs" / name / f"fold_{fold}"
+        return self.runs / name / f"fold_{fold}"
+
+    @property
+    def runs(self) -> Path:
+        """All training runs, by name."""
+        return self.folder / self.runs_folder
+
+    @property
+    def pilot(self) -> Path:
+        """How the plan's default and its challengers did when they were tried briefly."""
+        return self.folder / "pilot.json"
 
     def predictions(self, name: str) -> Path:
         """Masks predicted for the test cases by run ``name``."""

@@ -14,8 +14,10 @@ from autofuse.road.runs import TrainedFold, read_fold, require_fold
 from autofuse.training.run import RunPlan, make_trainer, plan_run, prior_key, run_name
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from autofuse.plan.task import Task
-    from autofuse.plan.types import Configuration
+    from autofuse.plan.types import Configuration, Plan
     from autofuse.preprocessing.store import Store
     from autofuse.training.trainer import Trainer
 
@@ -101,13 +103,17 @@ def chosen_trainer(ground: Ground, method: Method) -> tuple[str, Trainer]:
     Fields that every trainer has (augmentation among them) count for another trainer than the plan's too, so that two
     methods under one plan can be compared.
     """
+    name = method.trainer or ground.plan.trainer.name
+    return name, make_trainer(name, planned_fields(ground.plan, name) | dict(method.settings))
+
+
+def planned_fields(plan: Plan, name: str) -> dict[str, JsonValue]:
+    """The plan's fields for the trainer called ``name``: all of them for its own, for another those that all have."""
     from autofuse.training.trainer import Trainer as AnyTrainer
 
-    planned = ground.plan.trainer
-    name = method.trainer or planned.name
+    planned = plan.trainer
     common = {item.name for item in dataclasses.fields(AnyTrainer)}
-    fields = {key: value for key, value in planned.fields.items() if name == planned.name or key in common}
-    return name, make_trainer(name, fields | dict(method.settings))
+    return {key: value for key, value in planned.fields.items() if name == planned.name or key in common}
 
 
 def _fit(

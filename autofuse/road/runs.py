@@ -53,7 +53,7 @@ class TrainedFold:
 def find_runs(workspace: Workspace) -> dict[str, list[TrainedFold]]:
     """Folds by the name of their run, the run that was begun last at the end; a damaged fold is named and left out."""
     found: dict[str, list[TrainedFold]] = {}
-    for path in sorted((workspace.folder / "runs").glob(f"*/fold_*/{RUN_FILE}")):
+    for path in sorted(workspace.runs.glob(f"*/fold_*/{RUN_FILE}")):
         try:
             fold = read_fold(path.parent)
         except ModelError as error:
@@ -109,7 +109,7 @@ def choose_run(workspace: Workspace, name: str | None = None, folds: Sequence[in
     if not last_stages:
         raise ModelError(
             "No run of this data set is finished.",
-            file=workspace.folder / "runs",
+            file=workspace.runs,
             found=", ".join(runs) or "no run",
             remedy="Train one first: autofuse train DATASET",
         )
@@ -122,7 +122,7 @@ def _named(
     if not runs.get(name):
         raise ModelError(
             f"There is no finished run called {name!r}." if name not in runs else f"No fold of {name!r} is finished.",
-            file=workspace.folder / "runs",
+            file=workspace.runs,
             found=", ".join(runs) or "no run",
             remedy="`autofuse info DATASET` lists the runs.",
         )

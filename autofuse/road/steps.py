@@ -56,6 +56,8 @@ def plan(
     memory_gib: float | None = None,
     minutes: float | None = None,
     planner: str | None = None,
+    pilot: bool = False,
+    pilot_minutes: float | None = None,
     device: Device = "auto",
     workers: int | None = None,
 ) -> Plan:
@@ -64,11 +66,18 @@ def plan(
     Args:
         memory_gib: that training may use.
         minutes: of training one fold.
+        pilot: try the plan's challengers briefly, and let one replace the default if it is better beyond chance.
+        pilot_minutes: for that, instead of a tenth of the time of training one fold.
     """
     from autofuse.road.dials import Asked
 
     asked = Asked(planner=planner, device=explicit(device), memory_gib=memory_gib, minutes=minutes)
-    return ground_of(dataset, workspace, asked, workers).plan
+    ground = ground_of(dataset, workspace, asked, workers)
+    if pilot or pilot_minutes is not None:
+        from autofuse.road.pilot import arbitrate
+
+        ground = arbitrate(ground, minutes=pilot_minutes, workers=workers)
+    return ground.plan
 
 
 def preprocess(

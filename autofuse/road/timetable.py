@@ -43,11 +43,11 @@ class Clock:
         """Seconds that are left; below zero when it is over."""
         return math.inf if self.minutes is None else self.minutes * 60 - (time.monotonic() - self.started)
 
-    def planned_minutes(self, folds: int) -> float | None:
-        """What the plan may reckon with for training one fold."""
+    def planned_minutes(self, folds: int, kept_s: float = 0.0) -> float | None:
+        """What the plan may reckon with for training one fold, where ``kept_s`` seconds are kept for a pilot."""
         if self.minutes is None:
             return None
-        left = max(self.left_s, LEAST_SHARE * self.minutes * 60)
+        left = max(self.left_s - kept_s, LEAST_SHARE * self.minutes * 60)
         return rounded_minutes(left * PLANNED_SHARE / folds)
 
 
@@ -95,8 +95,12 @@ def prediction_s(
     slices = shape[0] if configuration.dimensions == 2 else 1
     flips = 2 ** len([axis for axis in plan.mirror_axes if configuration.dimensions == 3 or axis > 0]) if mirror else 1
     tile_s = step_s / configuration.batch * FORWARD_SHARE
-    overhead_s = CASE_OVERHEAD_S * (1 + math.prod(shape) / 1e6)
-    return cases * (tiles * slices * flips * tile_s + overhead_s)
+    return cases * (tiles * slices * flips * tile_s + case_overhead_s(configuration))
+
+
+def case_overhead_s(configuration: Configuration) -> float:
+    """Seconds of what is done to a case of the median size around the network."""
+    return CASE_OVERHEAD_S * (1 + math.prod(configuration.median_shape) / 1e6)
 
 
 def _all_predictions_s(

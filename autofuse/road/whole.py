@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from autofuse.dataset.types import Dataset
 from autofuse.foundation.console import say
-from autofuse.foundation.errors import DataError
+from autofuse.foundation.errors import DataError, UsageError
 from autofuse.foundation.workspace import Workspace
 from autofuse.road.dials import Asked, Dials
 from autofuse.road.fold import Method, Precision, prepare, stages, train_fold
 from autofuse.road.groundwork import Ground, lay_ground
+from autofuse.road.pilot import arbitrate, pilot_seconds
 from autofuse.road.results import REPORT_FILE, FoldReport, RunReport
 from autofuse.road.runs import TrainedFold, require_fold
 from autofuse.road.steps import Device, Folder, check, explicit, method_of, open_both
@@ -40,6 +41,8 @@ def run(
     configuration: str | None = None,
     trainer: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    pilot: bool = False,
+    pilot_minutes: float | None = None,
     seed: int | None = None,
     precision: Precision | None = None,
     device: Device = "auto",
@@ -53,11 +56,17 @@ def run(
         minutes: for everything; what the other steps take is not left for training.
         steps: length of training one fold instead; the result then does not depend on the clock.
         folds: to be trained; None for all.
+        pilot: try the plan's challengers first, and train what wins.
+        pilot_minutes: for that, instead of a tenth of ``minutes`` (or of training one fold, without a time).
 
     Raises:
+        UsageError: if a pilot is to choose what is chosen already.
         DataError: if the data set has something that must be mended first; all of it is listed.
     """
     clock = Clock(minutes)
+    pilot = pilot or pilot_minutes is not None
+    if pilot:
+        _require_open(configuration, trainer, settings)
     method = method_of(configuration, trainer, settings, steps, minutes, seed, precision)
     opened, place = open_both(dataset, workspace)
     if not place.fingerprint.exists():
@@ -66,13 +75,31 @@ def run(
     asked = Asked(planner, explicit(device), memory_gib, minutes, count if minutes is not None else None)
 
     def training_minutes(dials: Dials) -> float | None:
-        return clock.planned_minutes(dials.shared_by or 1)
+        return clock.planned_minutes(dials.shared_by or 1, pilot_seconds(minutes, pilot_minutes) if pilot else 0.0)
 
     ground = lay_ground(opened, place, asked, workers=workers, training_minutes=training_minutes)
     chosen = tuple(range(len(ground.splits.folds))) if folds is None else tuple(folds)
     for fold in chosen:
         require_fold(fold, len(ground.splits.folds))
+    if pilot:
+        ground = arbitrate(ground, minutes=pilot_minutes, whole_minutes=minutes, steps=steps, workers=workers)
     return _Road(ground, method, chosen, clock, workers).travel()
+
+
+def _require_open(configuration: str | None, trainer: str | None, settings: Mapping[str, Any] | None) -> None:
+    """Nothing, if the command leaves to a pilot what a pilot decides.
+
+    Raises:
+        UsageError: if it does not.
+    """
+    named = {"--configuration": configuration, "--trainer": trainer, "--set": settings}
+    given = [option for option, value in named.items() if value]
+    if given:
+        raise UsageError(
+            "A pilot is to find out what is trained, and the command says it already.",
+            found=", ".join(given),
+            remedy=f"Leave out --pilot, or {' and '.join(given)}.",
+        )
 
 
 def _require_good(dataset: Dataset, workers: int | None) -> None:
