@@ -5,13 +5,17 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autofuse import road
 from autofuse.cli import tables
 from autofuse.cli.answers import Answer, answer
+from autofuse.cli.pilot_answer import pilot_answer
 from autofuse.foundation.errors import DataError, PartialError
 from autofuse.road.places import demo_workspace, workspace_of
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
 
 
 def act(options: Namespace) -> Answer:
@@ -38,6 +42,10 @@ def _method(options: Namespace) -> dict[str, Any]:
     }
 
 
+def _pilot(options: Namespace) -> dict[str, Any]:
+    return {"pilot": options.pilot, "pilot_minutes": options.pilot_minutes}
+
+
 def _check(options: Namespace) -> Answer:
     report = road.check(options.dataset, workers=options.workers)
     return answer(report, report.to_rich, exit_code=0 if report.ok else DataError.exit_code)
@@ -57,17 +65,27 @@ def _plan(options: Namespace) -> Answer:
         minutes=options.minutes,
         planner=options.planner,
         device=options.device,
+        **_pilot(options),
         **_case_work(options),
     )
-    where = workspace_of(options.dataset, options.workspace).plan
-    return answer(plan, lambda: tables.plan(plan), lambda: tables.where({"plan": str(where)}))
+    place = workspace_of(options.dataset, options.workspace)
+    shown, more = pilot_answer(options, place)
+    show = (lambda: tables.plan(plan), *shown, lambda: tables.where({"plan": str(place.plan)}))
+    return answer(plan, *show, exit_code=0, **more)
 
 
 def _explain(options: Namespace) -> Answer:
     from autofuse.plan.explain import to_json, to_rich
 
-    plan = road.plan(options.dataset, device=options.device, **_case_work(options))
-    return Answer(lambda: to_json(plan), lambda console: console.print(to_rich(plan)))
+    told = road.explain(options.dataset, pictures=options.pictures, device=options.device, **_case_work(options))
+    paths = [str(path) for path in told.pictures]
+
+    def show(console: Console) -> None:
+        console.print(to_rich(told.plan, told.fingerprint))
+        if paths:
+            console.print(tables.where({f"picture, {Path(path).stem}": path for path in paths}), crop=False)
+
+    return Answer(lambda: {**to_json(told.plan, told.fingerprint), "pictures": paths}, show)
 
 
 def _preprocess(options: Namespace) -> Answer:
@@ -134,10 +152,23 @@ def _run(options: Namespace) -> Answer:
         folds=options.folds,
         memory_gib=options.memory,
         planner=options.planner,
+        **_pilot(options),
         **_method(options),
         **_case_work(options),
     )
-    return _ending(report, workspace_of(options.dataset, options.workspace).folder)
+    place = workspace_of(options.dataset, options.workspace)
+    shown, more = pilot_answer(options, place)
+    return _ending(report, place.folder, *shown, **more)
+
+
+def _align(options: Namespace) -> Answer:
+    from autofuse.plan.types import RegistrationPlan
+
+    limits = RegistrationPlan(largest_shift_mm=options.largest_shift, largest_rotation_degrees=options.largest_rotation)
+    made = road.align(options.images, options.out, reference=options.reference, limits=limits)
+    folder = Path(options.out).absolute()
+    code = PartialError.exit_code if made.failed else 0
+    return answer(made, lambda: tables.alignment(made, folder), exit_code=code, folder=lambda: str(folder))
 
 
 def _demo(options: Namespace) -> Answer:
@@ -156,9 +187,12 @@ def _demo(options: Namespace) -> Answer:
     return _ending(report, demo_workspace(Path(options.folder)).folder)
 
 
-def _ending(report: road.RunReport, folder: Path) -> Answer:
+def _ending(
+    report: road.RunReport, folder: Path, *before: Callable[[], RenderableType], **more: Callable[[], Any]
+) -> Answer:
     code = PartialError.exit_code if report.failed else 0
-    return answer(report, lambda: tables.report(report, folder), exit_code=code, workspace=lambda: str(folder))
+    show = (*before, lambda: tables.report(report, folder))
+    return answer(report, *show, exit_code=code, workspace=lambda: str(folder), **more)
 
 
 def _info(options: Namespace) -> Answer:
@@ -176,6 +210,7 @@ ACTIONS: dict[str, Callable[[Namespace], Answer]] = {
     "predict": _predict,
     "evaluate": _evaluate,
     "run": _run,
+    "align": _align,
     "demo": _demo,
     "info": _info,
 }

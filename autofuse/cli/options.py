@@ -86,6 +86,18 @@ def _method(parser: ArgumentParser) -> None:
     )
 
 
+def _pilot(parser: ArgumentParser, whole: str) -> None:
+    group = parser.add_argument_group("the arbiter")
+    group.add_argument(
+        "--pilot",
+        action="store_true",
+        help="try the plan's challengers briefly; one replaces the default if it is better beyond chance",
+    )
+    group.add_argument(
+        "--pilot-minutes", type=quantities.minutes, metavar="N", help=f"time for that (default: a tenth of {whole})"
+    )
+
+
 def _case_work(parser: ArgumentParser) -> None:
     _dataset(parser)
     _workspace(parser)
@@ -99,12 +111,14 @@ def _check(parser: ArgumentParser) -> None:
 def _plan(parser: ArgumentParser) -> None:
     _case_work(parser)
     _dials(parser, "time for training one fold")
+    _pilot(parser, "the time of training one fold")
     _device(parser)
 
 
 def _explain(parser: ArgumentParser) -> None:
     _case_work(parser)
     _device(parser)
+    parser.add_argument("--no-pictures", dest="pictures", action="store_false", help="draw nothing: words only")
 
 
 def _preprocess(parser: ArgumentParser) -> None:
@@ -162,7 +176,26 @@ def _run(parser: ArgumentParser) -> None:
         help="folds to train: 0, or 0,1, or all (default: 0)",
     )
     _method(parser)
+    _pilot(parser, "--minutes, or of the time of training one fold")
     _device(parser)
+
+
+def _align(parser: ArgumentParser) -> None:
+    parser.set_defaults(dataset=None)
+    parser.add_argument("images", metavar="IMAGE", nargs="+", help="images of one patient, or one folder of them")
+    parser.add_argument("-o", "--out", metavar="DIR", required=True, help="where the aligned images go")
+    parser.add_argument(
+        "--reference",
+        metavar="NAME",
+        help="image whose grid is kept: its file's name without the ending (default: the one with the smallest voxels)",
+    )
+    limits = parser.add_argument_group("what counts as a failure")
+    limits.add_argument(
+        "--largest-shift", type=quantities.above_zero, default=80.0, metavar="MM", help="in mm (default: 80)"
+    )
+    limits.add_argument(
+        "--largest-rotation", type=quantities.above_zero, default=30.0, metavar="DEG", help="in degrees (default: 30)"
+    )
 
 
 def _demo(parser: ArgumentParser) -> None:
@@ -201,6 +234,7 @@ OPTIONS: dict[str, Callable[[ArgumentParser], None]] = {
     "predict": _predict,
     "evaluate": _evaluate,
     "run": _run,
+    "align": _align,
     "demo": _demo,
     "info": _info,
 }

@@ -26,6 +26,14 @@ def minutes(text: str) -> float:
         raise ArgumentTypeError(f"{text!r} is not a number of minutes") from None
 
 
+def above_zero(text: str) -> float:
+    """The number meant by ``text``, more than zero."""
+    try:
+        return positive(float(text), text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not a number") from None
+
+
 def positive(value: float, text: str) -> float:
     """``value``, if it is finite and above zero."""
     if not (math.isfinite(value) and value > 0):

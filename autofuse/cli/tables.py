@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from autofuse.plan.types import Plan
-    from autofuse.road import Inventory, Predicted, RunReport, TrainedFold
+    from autofuse.road import AlignedImage, Alignment, Inventory, Predicted, RunReport, TrainedFold
 
 WORST_SHOWN = 8
 """Cases listed, worst first."""
@@ -96,6 +96,36 @@ def report(ended: RunReport, folder: Path) -> Group:
     rows |= {f"picture, {Path(path).stem.removeprefix(ended.run + '-')}": str(folder / path) for path in ended.pictures}
     rows |= {"workspace": str(folder), "took": f"{ended.minutes:.1f} minutes"}
     return Group(*parts, _facts(rows))
+
+
+def alignment(made: Alignment, folder: Path) -> Group:
+    """How far every image lay from the reference, and lies now."""
+    from rich.console import Group
+    from rich.table import Table
+
+    table = Table(title=f"On the grid of {made.reference}", title_justify="left")
+    for column in ("image", "apart before", "apart now", "moved by", "turned by", "sees"):
+        table.add_column(column, justify="left" if column == "image" else "right")
+    for image in made.images:
+        if image.name != made.reference:
+            table.add_row(image.name, *_moved(image))
+    rows = {"images": str(folder), "transforms": str(folder / "alignment.json"), "picture": str(folder / made.picture)}
+    rows |= {f"failed: {image.name}": image.problem or "" for image in made.failed}
+    return Group(table, _facts(rows))
+
+
+def _moved(image: AlignedImage) -> tuple[str, ...]:
+    """Distances before and now, size of the transform, share of the reference that is seen."""
+    finest = image.resolution_mm or 0.0
+    distances = (
+        "?" if value is None else f"under {finest:.1f} mm" if value < finest else f"{value:.1f} mm"
+        for value in (image.before_mm, image.after_mm)
+    )
+    before, after = (f"{text}{'' if image.certain else ' ?'}" for text in distances)
+    if image.rigid is None:
+        return before, after, "not", "not", f"{image.cover:.0%}"
+    length = sum(part * part for part in image.rigid.shift_mm) ** 0.5
+    return before, after, f"{length:.1f} mm", f"{image.rigid.degrees:.1f}°", f"{image.cover:.0%}"
 
 
 def inventory(found: Inventory) -> Group:

@@ -54,10 +54,15 @@ VERBS: tuple[Verb, ...] = (
     ),
     Verb(
         "explain",
-        "say why the plan is as it is",
-        "Prints every decision of the plan: what was chosen, the rule that fired, the numbers it read, and what "
-        "was passed over. Makes the plan first where there is none.",
-        (("autofuse explain Dataset104_Hippocampus", "the reasons behind plan.json"),),
+        "say why the plan is as it is, in words and pictures",
+        "Tells what the data are, what is unusual about them, how images are fused and why, and what teaches; then "
+        "every decision of the plan: what was chosen, the rule that fired, the numbers it read, what was passed over. "
+        "Draws images laid over each other before and after they are brought together, which images there are and "
+        "what is annotated; once for each plan. Makes the plan first where there is none.",
+        (
+            ("autofuse explain Dataset104_Hippocampus", "the story, the pictures and the reasons behind plan.json"),
+            ("autofuse explain Dataset104_Hippocampus --no-pictures", "words only, at once"),
+        ),
     ),
     Verb(
         "preprocess",
@@ -107,6 +112,21 @@ VERBS: tuple[Verb, ...] = (
         (
             ("autofuse run Dataset104_Hippocampus --minutes 20", "everything within 20 minutes"),
             ("autofuse run Dataset104_Hippocampus --folds all --minutes 600", "five folds, averaged at prediction"),
+        ),
+    ),
+    Verb(
+        "align",
+        "bring all images of one patient onto one grid",
+        "Registers every image rigidly onto the reference, resamples it onto the reference's grid and writes it, with "
+        "the transforms as JSON and a picture of before and after. Prints how far the images lay apart and lie apart "
+        "now. Needs no data set; data sets need no aligning by hand, since the plan says where it is due. Ends with "
+        "exit code 6 where an image could not be registered.",
+        (
+            ("autofuse align patient04 --out patient04_aligned", "all images in a folder, onto the finest of them"),
+            (
+                "autofuse align t1.nii.gz flair.nii.gz --out aligned --reference flair",
+                "two files, onto a grid of choice",
+            ),
         ),
     ),
     Verb(

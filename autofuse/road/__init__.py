@@ -4,6 +4,8 @@ from autofuse import road
 report = road.run("Dataset104_Hippocampus", minutes=20)
 """
 
+from autofuse.road.aligning import AlignedImage, Alignment, align
+from autofuse.road.explanation import Explained, explain
 from autofuse.road.inventory import Inventory
 from autofuse.road.phantom_run import demo
 from autofuse.road.results import Predicted, RunReport
@@ -12,13 +14,18 @@ from autofuse.road.steps import check, evaluate, fingerprint, info, plan, predic
 from autofuse.road.whole import run
 
 __all__ = [
+    "AlignedImage",
+    "Alignment",
+    "Explained",
     "Inventory",
     "Predicted",
     "RunReport",
     "TrainedFold",
+    "align",
     "check",
     "demo",
     "evaluate",
+    "explain",
     "fingerprint",
     "info",
     "plan",
