@@ -1,123 +1,258 @@
-"""How modalities meet: a table of rules, first match wins; what was passed over is recorded with the reason.
+"""How modalities meet: a table of rules, first match wins; what was passed over is recorded with the numbers.
 
-Each row names a topology of ``autofuse.networks``, the condition under which it is chosen, and why. A row whose
-condition cannot be read from the fingerprint yet, or whose topology does not exist yet, has no ``chosen_if``: it is
-recorded as passed over. To add a topology, give its row a condition.
+Each row names a topology of ``autofuse.networks``, its condition (a function below) and why. Registration is decided
+beside the table: modalities that a rigid transform brings together are registered under every topology that lays
+voxels on voxels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from pydantic import JsonValue
 
 from autofuse.fingerprint.types import Fingerprint
-from autofuse.plan.types import Decision
+from autofuse.plan.types import Budget, Decision, RegistrationPlan, Triple
+from autofuse_planners.absence import Absence, absence_evidence, choose_dropout, measure_absence
+from autofuse_planners.alignment import Alignment, measure_alignment
+from autofuse_planners.table import Finding, Row, first_match
 from autofuse_planners.thresholds import Thresholds
 
-Condition = Callable[[Fingerprint, Thresholds], bool]
+EARLY, STEMS, PER_MODALITY, SHARED_KERNELS = "early", "stems", "per_modality", "shared_kernels"
+IMAGE_LEVEL = "image_level"
 
 
 @dataclass(frozen=True)
-class Row:
-    """One rule: when, what, and why."""
+class Meeting:
+    """What the conditions of the table read."""
 
-    when: str
+    fingerprint: Fingerprint
+    budget: Budget
+    rules: Thresholds
+    absence: Absence
+    alignment: Alignment
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A topology that may do better than the chosen one, and why."""
+
     topology: str
     because: str
-    chosen_if: Condition | None = None
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """How modalities meet, and with which probability training drops one."""
+    """How modalities meet.
+
+    Attributes:
+        modality_dropout: probability with which training drops each modality.
+        registration: how they are brought onto each other before; None where they stay as they are.
+        jitter_mm: largest shift of one against the others in augmentation: what registration leaves.
+        together: whether voxels of different modalities show the same place.
+        rivals: topologies near the border between two rules.
+    """
 
     topology: str
     modality_dropout: float
+    registration: RegistrationPlan | None
+    jitter_mm: float
+    together: bool
+    rivals: tuple[Rival, ...]
     decisions: tuple[Decision, ...]
 
 
-def _one_modality(fingerprint: Fingerprint, rules: Thresholds) -> bool:
-    return len(fingerprint.modalities) == 1
+def topology_asked_for(meeting: Meeting) -> Finding:
+    """Whether somebody, such as the arbiter, asks for one."""
+    return Finding(meeting.budget.topology is not None, f"it is {meeting.budget.topology}")
 
 
-def _always(fingerprint: Fingerprint, rules: Thresholds) -> bool:
-    return True
+def one_modality(meeting: Meeting) -> Finding:
+    """Whether there is nothing to fuse."""
+    count = len(meeting.fingerprint.modalities)
+    return Finding(count == 1, f"the data set has {count}")
 
 
-TABLE: tuple[Row, ...] = (
-    Row("there is one modality", "early", "nothing to fuse: one U-Net", _one_modality),
+def never_together(meeting: Meeting) -> Finding:
+    """Whether no case shows two modalities of one place."""
+    paired, cases = meeting.absence.paired, len(meeting.fingerprint.cases)
+    return Finding(not paired, f"{paired} of {cases} cases show two modalities of a common field of view")
+
+
+def can_be_absent(meeting: Meeting) -> Finding:
+    """Whether a modality is missing, optional, expected to be missing, or sees only part of the field of view."""
+    reasons = meeting.absence.reasons
+    why = "every case has all, each sees the whole field of view, none is optional, and none is expected to be missing"
+    return Finding(bool(reasons), "; ".join(reasons) or why)
+
+
+def fused_image_wanted(meeting: Meeting) -> Finding:
+    """Whether a fused image is asked for, of modalities that lie on each other or can be brought there."""
+    if not meeting.budget.want_fused:
+        return Finding(False, "it was not asked for with --want-fused")
+    alignment = meeting.alignment
+    why = alignment.distance() + ("; " + alignment.trial() if alignment.displaced else "")
+    return Finding(not alignment.unmended, why)
+
+
+def aligned(meeting: Meeting) -> Finding:
+    """Whether voxels of different modalities show the same place as they are."""
+    return Finding(not meeting.alignment.displaced, meeting.alignment.distance())
+
+
+def mended_by_registration(meeting: Meeting) -> Finding:
+    """Whether they lie apart, and a rigid transform brings them together."""
+    return _apart(meeting, meeting.alignment.mends)
+
+
+def not_mended(meeting: Meeting) -> Finding:
+    """Whether they lie apart and stay so."""
+    return _apart(meeting, meeting.alignment.unmended)
+
+
+def _apart(meeting: Meeting, holds: bool) -> Finding:
+    alignment = meeting.alignment
+    return Finding(holds, alignment.distance() + ("; " + alignment.trial() if alignment.displaced else ""))
+
+
+FUSION_TABLE: tuple[Row[Meeting], ...] = (
+    Row("there is one modality", EARLY, "nothing to fuse: one U-Net (nnU-Net Revisited)", one_modality),
     Row(
-        "no subject has two modalities, or they share no field of view",
-        "shared_kernels",
-        "shared kernels with modality-specific norms (Dou 2020); not available yet",
+        "no case shows two modalities of one place",
+        SHARED_KERNELS,
+        "the same kernels for all, norms for each: a network learns from all cases (Dou 2020)",
+        never_together,
     ),
     Row(
-        "a modality is missing in some cases, or marked optional",
-        "stems",
-        "a stem per modality and a gate (arXiv 2604.10702); not available yet, so channels are dropped while training",
+        "a modality can be absent, in a case or in part of it",
+        STEMS,
+        "a stem for each, a gate, and modality dropout keep the network able to do without (arXiv 2604.10702)",
+        can_be_absent,
     ),
     Row(
-        "modalities are displaced beyond a voxel and rigid registration mends it",
-        "early after registration",
-        "displacement is not measured yet; the data set is taken as aligned",
+        "a fused image that a person can read is asked for, and modalities lie on each other",
+        IMAGE_LEVEL,
+        "images are fused into one before it is segmented; concatenation would hold more information",
+        fused_image_wanted,
+    ),
+    Row("modalities are aligned", EARLY, "concatenation: best where voxels show the same place (autoPET III)", aligned),
+    Row(
+        "modalities lie apart and rigid registration mends it",
+        EARLY,
+        "registered while preparing, then concatenated; training shifts them by what registration left",
+        mended_by_registration,
     ),
     Row(
-        "modalities are displaced and registration does not mend it",
-        "per_modality",
-        "one encoder per modality; displacement is not measured yet",
+        "modalities lie apart and rigid registration does not mend it",
+        PER_MODALITY,
+        "an encoder for each, fused where features are coarse enough for the displacement not to matter",
+        not_mended,
     ),
-    Row(
-        "a fused image that a person can read is asked for",
-        "image_level",
-        "never by itself: concatenation holds more information",
-    ),
-    Row("modalities are aligned on one grid", "early", "concatenation: best even with imperfect registration", _always),
 )
 
 
-def choose_fusion(fingerprint: Fingerprint, rules: Thresholds, table: tuple[Row, ...] = TABLE) -> Fusion:
-    """The topology of the first row whose condition holds, and modality dropout where modalities can be missing."""
-    row = next(item for item in table if item.chosen_if is not None and item.chosen_if(fingerprint, rules))
-    passed = () if _one_modality(fingerprint, rules) else _passed_over(row, table)
-    dropout, dropout_decisions = _modality_dropout(fingerprint, rules)
-    topology = Decision(
-        what="topology",
-        chosen=row.topology,
-        rule=f"{row.when}: {row.because}",
-        evidence={"modalities": len(fingerprint.modalities), "missing_rates": _rates(fingerprint)},
-        alternatives=passed,
+def choose_fusion(
+    fingerprint: Fingerprint,
+    budget: Budget,
+    target_spacing_mm: Triple,
+    rules: Thresholds,
+    table: tuple[Row[Meeting], ...] = FUSION_TABLE,
+) -> Fusion:
+    """The topology of the first row that holds, with registration, modality dropout and rivals."""
+    alignment = measure_alignment(fingerprint, target_spacing_mm, rules)
+    meeting = Meeting(fingerprint, budget, rules, measure_absence(fingerprint, budget, rules), alignment)
+    topology = _topology_decision(meeting, table)
+    chosen, decisions = topology.chosen, [topology]
+    registration = RegistrationPlan() if chosen != SHARED_KERNELS and alignment.mends else None
+    jitter_mm = round(min(alignment.residual_mm or 0.0, alignment.limit_mm), 2) if registration else 0.0
+    dropout = 0.0
+    if len(fingerprint.modalities) > 1:
+        dropout, dropped = choose_dropout(fingerprint, meeting.absence, chosen != SHARED_KERNELS, rules)
+        decisions += [_registration_decision(meeting, registration, jitter_mm), dropped]
+    if budget.want_fused:
+        decisions.append(_fused_image_decision(meeting, chosen))
+    together = chosen != SHARED_KERNELS and not alignment.unmended
+    return Fusion(chosen, dropout, registration, jitter_mm, together, _rivals(meeting, chosen), tuple(decisions))
+
+
+def _topology_decision(meeting: Meeting, table: tuple[Row[Meeting], ...]) -> Decision:
+    """The topology that is asked for, else that of the first row that holds."""
+    fingerprint, budget = meeting.fingerprint, meeting.budget
+    if budget.topology is not None:
+        asked = Row("a topology is asked for", budget.topology, "whatever the rules would choose", topology_asked_for)
+        table = (asked, *table)
+    verdict = first_match(table, meeting)
+    evidence: dict[str, JsonValue] = {"modalities": len(fingerprint.modalities)}
+    alternatives = verdict.passed_over
+    if len(fingerprint.modalities) > 1:
+        evidence |= absence_evidence(fingerprint, meeting.absence) | meeting.alignment.evidence()
+        evidence |= {"expect_missing": budget.expect_missing, "want_fused": budget.want_fused}
+    else:
+        alternatives = ()
+    return Decision(
+        what="topology", chosen=verdict.row.chosen, rule=verdict.rule, evidence=evidence, alternatives=alternatives
     )
-    return Fusion(row.topology, dropout, (topology, *dropout_decisions))
 
 
-def _passed_over(chosen: Row, table: tuple[Row, ...]) -> tuple[str, ...]:
-    others = [row for row in table if row is not chosen and row.chosen_if is not _one_modality]
-    return tuple(f"{row.topology} (if {row.when}): {row.because}" for row in others)
-
-
-def _modality_dropout(fingerprint: Fingerprint, rules: Thresholds) -> tuple[float, tuple[Decision, ...]]:
-    """p = clip(largest missing rate, low, high), where one can be missing; a sample's last modality always stays."""
-    if len(fingerprint.modalities) == 1:
-        return 0.0, ()
-    worst = max(fingerprint.missing_rates)
-    optional = any(fingerprint.optional)
-    needed = worst > rules.missing_rate or optional
-    dropout = min(max(worst, rules.dropout_low), rules.dropout_high) if needed else 0.0
-    decision = Decision(
-        what="modality dropout",
-        chosen=f"{dropout:g}",
+def _registration_decision(meeting: Meeting, registration: RegistrationPlan | None, jitter_mm: float) -> Decision:
+    alignment, names = meeting.alignment, meeting.fingerprint.modalities
+    evidence = alignment.evidence()
+    evidence.pop("displacement_by_pair")
+    if registration is None:
+        stays = alignment.unmended
+        return Decision(
+            what="registration",
+            chosen="none",
+            rule=f"{alignment.distance()}; {alignment.trial()}" if stays else alignment.distance(),
+            evidence=evidence,
+            alternatives=() if stays else ("rigid: moves nothing that lies apart, and blurs",),
+        )
+    return Decision(
+        what="registration",
+        chosen=f"rigid, onto {names[meeting.fingerprint.reference]}, while preparing",
         rule=(
-            f"a modality is missing in over {rules.missing_rate:.0%} of the cases, or optional: its rate, between "
-            f"{rules.dropout_low:g} and {rules.dropout_high:g} (arXiv 2602.20218)"
-            if needed
-            else "every case has every modality"
+            f"{alignment.distance()}; {alignment.trial()}, and {alignment.share_wanted:.0%} are asked for. "
+            f"Training shifts modalities by up to {jitter_mm:g} mm, which is what was left"
         ),
-        evidence={"missing_rates": _rates(fingerprint), "optional": list(fingerprint.optional)},
+        evidence=evidence | {"jitter_mm": jitter_mm},
+        alternatives=("none: voxels laid on each other would show different places",),
     )
-    return dropout, (decision,)
 
 
-def _rates(fingerprint: Fingerprint) -> dict[str, JsonValue]:
-    return {name: round(rate, 4) for name, rate in zip(fingerprint.modalities, fingerprint.missing_rates, strict=True)}
+def _fused_image_decision(meeting: Meeting, chosen: str) -> Decision:
+    """Whether the wish for a fused image is granted; refused with what speaks against it."""
+    alignment, absence = meeting.alignment, meeting.absence
+    evidence = alignment.evidence() | {"modalities": len(meeting.fingerprint.modalities)}
+    if chosen == IMAGE_LEVEL:
+        rule = f"it was asked for, and {alignment.distance()}"
+        return Decision(what="fused image", chosen="made before segmentation", rule=rule, evidence=evidence)
+    if len(meeting.fingerprint.modalities) == 1:
+        reason = "there is only one modality"
+    elif chosen == SHARED_KERNELS:
+        reason = "no case shows two modalities of one place"
+    elif meeting.budget.topology is not None:
+        reason = f"so was the topology {chosen}"
+    elif absence.reasons:
+        reason = "a modality can be absent: " + "; ".join(absence.reasons)
+    else:
+        reason = f"{alignment.distance()}; {alignment.trial()}, and a fused image of them would show everything twice"
+    return Decision(what="fused image", chosen="refused", rule=f"it was asked for, but {reason}", evidence=evidence)
+
+
+def _rivals(meeting: Meeting, chosen: str) -> tuple[Rival, ...]:
+    """Topologies of the neighbouring rule, where the numbers lie near the border."""
+    alignment, absence, rules = meeting.alignment, meeting.absence, meeting.rules
+    distance = alignment.residual_mm if alignment.mends else alignment.p90_mm
+    text = f"{distance or 0.0:.1f} mm apart is near the limit of {alignment.limit_mm:.1f} mm"
+    near = distance is not None and 1 / rules.near_limit < distance / alignment.limit_mm <= rules.near_limit
+    if near and chosen in (EARLY, PER_MODALITY):
+        return (Rival(PER_MODALITY if chosen == EARLY else EARLY, text),)
+    if chosen != STEMS:
+        return ()
+    rivals = []
+    wished = any(meeting.fingerprint.optional) or meeting.budget.expect_missing
+    if not wished and rules.missing_rate < absence.missing <= rules.rarely_missing:
+        rivals.append(Rival(EARLY, f"only {absence.missing:.1%} of the cases lack a modality"))
+    if alignment.unmended:
+        rivals.append(Rival(PER_MODALITY, f"{alignment.distance()}; {alignment.trial()}"))
+    return tuple(rivals)

@@ -1,58 +1,275 @@
-"""Which trainer the annotation asks for."""
+"""Which trainer the annotation asks for, and which others may do better: two tables, one default, several challengers.
+
+A row may name a method that is not installed (``Thresholds.available_trainers``). Then a baseline is the default, and
+the decision says so.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import statistics
+from collections import Counter
+from dataclasses import dataclass
 
-from autofuse.fingerprint.types import Fingerprint
+from pydantic import JsonValue
+
+from autofuse.fingerprint.types import CaseFacts, Fingerprint
 from autofuse.foundation.errors import DataError
-from autofuse.plan.types import Decision, TrainerChoice
+from autofuse.plan.types import Challenger, Decision, TrainerChoice
+from autofuse_planners.table import Finding, Row, Verdict, first_match
 from autofuse_planners.thresholds import Thresholds
 
-SUPERVISED, PARTIAL = "supervised", "partial"
+SUPERVISED, PARTIAL, SELF_TRAINING, COLLABORATION = "supervised", "partial", "self_training", "collaboration"
+CMFNET, PSEUDO_LABELS = "cmfnet", "pseudo_labels"
 
 
-def choose_trainer(fingerprint: Fingerprint, rules: Thresholds) -> tuple[TrainerChoice, Decision]:
-    """``supervised`` for dense labels in every case, else ``partial``.
+@dataclass(frozen=True)
+class Annotated:
+    """What the conditions of the tables read.
+
+    Attributes:
+        dense, sparse, unlabelled: cases.
+        modalities: M; together: whether their voxels show the same place.
+        labelled_share: median share of labelled voxels over sparse cases, None without any.
+        cover: the best covered structure's median share of its extent over sparse cases; None where not measured.
+        lacking: dense cases in which a class does not occur.
+    """
+
+    dense: int
+    sparse: int
+    unlabelled: int
+    modalities: int
+    together: bool
+    labelled_share: float | None
+    cover: float | None
+    lacking: int
+    rules: Thresholds
+
+    @property
+    def labelled(self) -> int:
+        """Cases with any label."""
+        return self.dense + self.sparse
+
+    @property
+    def counts(self) -> str:
+        """How many cases of each kind, in words."""
+        return f"{self.dense} dense, {self.sparse} sparse, {self.unlabelled} unlabelled cases"
+
+
+@dataclass(frozen=True)
+class Supervision:
+    """The default trainer, what may do better, and why."""
+
+    trainer: TrainerChoice
+    challengers: tuple[Challenger, ...]
+    decision: Decision
+
+
+def all_dense(facts: Annotated) -> Finding:
+    """Whether every voxel of every case is labelled."""
+    return Finding(not facts.sparse and not facts.unlabelled, facts.counts)
+
+
+def mixed(facts: Annotated) -> Finding:
+    """Whether sparse labels stand beside dense or absent ones."""
+    return Finding(facts.sparse > 0 and facts.dense + facts.unlabelled > 0, facts.counts)
+
+
+def sparse(facts: Annotated) -> Finding:
+    """Whether every case is labelled in part."""
+    share = "" if facts.labelled_share is None else f", with {facts.labelled_share:.2%} of the voxels labelled"
+    return Finding(facts.sparse > 0 and not facts.dense + facts.unlabelled, facts.counts + share)
+
+
+def unlabelled_beside_many(facts: Annotated) -> Finding:
+    """Whether unlabelled cases stand beside enough labelled ones of modalities that show the same place."""
+    return Finding(facts.unlabelled > 0 and _teacher_is_good(facts), f"{facts.counts}{_apart(facts)}")
+
+
+def unlabelled_beside_few(facts: Annotated) -> Finding:
+    """Whether they stand beside few, or beside modalities that do not show the same place."""
+    return Finding(facts.unlabelled > 0 and not _teacher_is_good(facts), f"{facts.counts}{_apart(facts)}")
+
+
+def unlabelled_any(facts: Annotated) -> Finding:
+    """Whether any case is unlabelled."""
+    return Finding(facts.unlabelled > 0, facts.counts)
+
+
+def scribbles_on_aligned_modalities(facts: Annotated) -> Finding:
+    """Whether labels are sparse and several modalities show the same place."""
+    holds = facts.sparse > 0 and facts.modalities > 1 and facts.together
+    return Finding(holds, f"{facts.sparse} sparse cases, {facts.modalities} modalities{_apart(facts)}")
+
+
+def thin_scribbles(facts: Annotated) -> Finding:
+    """Whether scribbles are few voxels that cover little of each structure."""
+    if facts.labelled_share is None:
+        return Finding(False, "no case is labelled in part")
+    said = f"{facts.labelled_share:.2%} of the voxels are labelled"
+    if facts.cover is None:
+        return Finding(False, f"{said}; how much of each structure that covers was not measured")
+    holds = facts.labelled_share < facts.rules.thin_scribbles and facts.cover < facts.rules.thin_cover
+    return Finding(holds, f"{said}, and up to {facts.cover:.0%} of a structure is covered")
+
+
+def _teacher_is_good(facts: Annotated) -> bool:
+    return facts.labelled >= facts.rules.self_training_cases and facts.together
+
+
+def _apart(facts: Annotated) -> str:
+    return "" if facts.together else ", and modalities do not show the same place"
+
+
+SUPERVISION_TABLE: tuple[Row[Annotated], ...] = (
+    Row("every case is densely labelled", SUPERVISED, "Dice and cross-entropy on every voxel", all_dense),
+    Row(
+        "labels are of several kinds",
+        PARTIAL,
+        "one run, in which each case contributes what its annotation allows: an unlabelled voxel contributes nothing",
+        mixed,
+    ),
+    Row("every case is labelled in part", PARTIAL, "the loss sees labelled voxels only (ScribbleBench)", sparse),
+    Row(
+        "unlabelled cases stand beside enough labelled ones",
+        SELF_TRAINING,
+        "a teacher trained on the labelled ones labels the rest (won FLARE22)",
+        unlabelled_beside_many,
+    ),
+    Row(
+        "unlabelled cases stand beside few labelled ones, or modalities do not show the same place",
+        SELF_TRAINING,
+        "a teacher labels the rest, though it may be a poor one",
+        unlabelled_beside_few,
+    ),
+)
+"""Which method is the default; the first row that holds."""
+
+CHALLENGER_TABLE: tuple[Row[Annotated], ...] = (
+    Row(
+        "several modalities that show the same place are scribbled on",
+        CMFNET,
+        "consistency between modalities tells of voxels that nobody labelled (CmFNet)",
+        scribbles_on_aligned_modalities,
+    ),
+    Row(
+        "scribbles are few voxels and cover little of each structure",
+        PSEUDO_LABELS,
+        "a second branch's labels show how far a structure reaches beyond its strokes",
+        thin_scribbles,
+    ),
+    Row("there are unlabelled cases", SELF_TRAINING, "a teacher may label the unlabelled cases", unlabelled_any),
+    Row(
+        "unlabelled cases stand beside few labelled ones, or modalities do not show the same place",
+        COLLABORATION,
+        "modalities teach each other where a teacher is poor (CMC)",
+        unlabelled_beside_few,
+    ),
+)
+"""Which methods may do better; every row that holds."""
+
+
+def choose_supervision(
+    fingerprint: Fingerprint,
+    together: bool,
+    rules: Thresholds,
+    table: tuple[Row[Annotated], ...] = SUPERVISION_TABLE,
+    challenger_table: tuple[Row[Annotated], ...] = CHALLENGER_TABLE,
+) -> Supervision:
+    """The trainer of the first row that holds, or a baseline where it is not installed, and its challengers.
+
+    Args:
+        together: whether voxels of different modalities show the same place.
 
     Raises:
         DataError: if no case has a label.
     """
-    counts = dict.fromkeys(("dense", "sparse", "none"), 0)
-    for case in fingerprint.cases:
-        counts[case.annotation] += 1
-    labelled = counts["dense"] + counts["sparse"]
-    if not labelled:
+    facts = measure_annotation(fingerprint, together, rules)
+    verdict = first_match(table, facts)
+    wanted, baseline = verdict.row.chosen, PARTIAL if facts.sparse else SUPERVISED
+    installed = wanted in rules.available_trainers
+    name = wanted if installed else baseline
+    found = [(row, row.finds(facts)) for row in challenger_table if row.chosen != name]
+    challengers = [
+        Challenger(trainer=TrainerChoice(name=row.chosen), because=f"{row.when} ({finding.why}): {row.because}")
+        for row, finding in found
+        if finding.holds and row.chosen in rules.available_trainers
+    ]
+    if name != baseline:
+        because = f"the baseline that {name} has to beat under the same plan"
+        challengers.append(Challenger(trainer=TrainerChoice(name=baseline), because=because))
+    decision = Decision(
+        what="trainer",
+        chosen=name,
+        rule=_rule(verdict, name, facts),
+        evidence=_evidence(facts),
+        alternatives=(*verdict.passed_over, *(_challenger_said(row, finding, rules) for row, finding in found)),
+    )
+    return Supervision(TrainerChoice(name=name), tuple(challengers), decision)
+
+
+def measure_annotation(fingerprint: Fingerprint, together: bool, rules: Thresholds) -> Annotated:
+    """What the fingerprint says about labels.
+
+    Raises:
+        DataError: if no case has a label.
+    """
+    counts = Counter(case.annotation for case in fingerprint.cases)
+    if not counts["dense"] + counts["sparse"]:
         raise DataError(
             "No case of this data set has a label, so there is nothing to learn from.",
             found=f"{counts['none']} unlabelled cases",
             expected="at least one labelled case",
             remedy="Put label maps under labelsTr, or name them in the table of cases.",
         )
-    name = SUPERVISED if labelled == counts["dense"] and not counts["none"] else PARTIAL
-    fractions = sorted(case.labelled_fraction for case in fingerprint.cases if case.annotation == "sparse")
-    evidence = {"dense_cases": counts["dense"], "sparse_cases": counts["sparse"], "unlabelled_cases": counts["none"]}
-    decision = Decision(
-        what="trainer",
-        chosen=name,
-        rule="every case is densely labelled" if name == SUPERVISED else "some voxels or cases are not labelled",
-        evidence=evidence | ({"median_labelled_share": round(_middle(fractions), 5)} if fractions else {}),
-        alternatives=_challengers(fingerprint, counts, labelled, rules),
+    scribbled = [case for case in fingerprint.cases if case.annotation == "sparse"]
+    return Annotated(
+        dense=counts["dense"],
+        sparse=counts["sparse"],
+        unlabelled=counts["none"],
+        modalities=len(fingerprint.modalities),
+        together=together,
+        labelled_share=statistics.median(case.labelled_fraction for case in scribbled) if scribbled else None,
+        cover=_cover(scribbled, len(fingerprint.class_names)),
+        lacking=sum(0 in case.class_voxels for case in fingerprint.cases if case.annotation == "dense"),
+        rules=rules,
     )
-    return TrainerChoice(name=name), decision
 
 
-def _challengers(fingerprint: Fingerprint, counts: dict[str, int], labelled: int, rules: Thresholds) -> tuple[str, ...]:
-    """What else the annotation could call for, once it exists."""
+def _cover(scribbled: list[CaseFacts], classes: int) -> float | None:
+    """Of the best covered class: median over the cases that have it."""
     found = []
-    if counts["sparse"] and len(fingerprint.modalities) > 1:
-        found.append("cmfnet: scribbles on several aligned modalities; not available yet")
-    if counts["none"]:
-        enough = labelled >= rules.self_training_cases
-        name = "self_training" if enough else "collaboration"
-        found.append(f"{name}: {counts['none']} unlabelled cases beside {labelled} labelled ones; not available yet")
-    return tuple(found)
+    for index in range(classes):
+        covers = [case.class_cover[index] for case in scribbled if case.class_cover and case.class_cover[index] > 0]
+        if covers:
+            found.append(statistics.median(covers))
+    return max(found, default=None)
 
 
-def _middle(ordered: Sequence[float]) -> float:
-    return ordered[len(ordered) // 2]
+def _rule(verdict: Verdict[Annotated], name: str, facts: Annotated) -> str:
+    wanted = verdict.row.chosen
+    if wanted == name:
+        return verdict.rule
+    what = "labelled voxels" if facts.sparse else "labelled cases"
+    return f"{verdict.rule}. {wanted} is not installed, so the baseline {name}, on the {what} alone, is the default"
+
+
+def _evidence(facts: Annotated) -> dict[str, JsonValue]:
+    evidence: dict[str, JsonValue] = {
+        "dense_cases": facts.dense,
+        "sparse_cases": facts.sparse,
+        "unlabelled_cases": facts.unlabelled,
+        "dense_cases_that_lack_a_class": facts.lacking,
+        "modalities_show_the_same_place": facts.together,
+    }
+    if facts.labelled_share is not None:
+        evidence["median_labelled_share"] = round(facts.labelled_share, 5)
+    if facts.cover is not None:
+        evidence["largest_cover_of_a_structure"] = round(facts.cover, 4)
+    return evidence
+
+
+def _challenger_said(row: Row[Annotated], finding: Finding, rules: Thresholds) -> str:
+    if not finding.holds:
+        return f"{row.chosen} as challenger (if {row.when}): no; {finding.why}"
+    missing = "" if row.chosen in rules.available_trainers else "; not installed"
+    return f"{row.chosen} as challenger: {row.when} ({finding.why}){missing}"

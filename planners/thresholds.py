@@ -58,10 +58,24 @@ class Thresholds:
     Augmentation:
         few_cases, many_passes: fewer cases than this, each seen more often than this, are rotated and zoomed more;
         often_share: of the samples, each; (nn) has 0.2.
-    Modalities and supervision:
-        missing_rate: a modality that more cases lack is treated as one that can be missing.
+    Schedule:
+        short_training_steps: a shorter training gets short_momentum and short_learning_rate; (nn) has 0.99 and 0.01.
+    Modalities:
+        missing_rate: a modality that more cases lack, or see in part, is treated as one that can be missing.
+        full_view: share of the reference's field of view that a modality must cover to count as seeing all of it.
+        least_overlap: below this share two modalities have no field of view in common.
         dropout_low, dropout_high: bounds of modality dropout.
+        rarely_missing: up to this rate, plain concatenation is a challenger of stems.
+        aligned_mm: modalities within this, or within one target voxel, are aligned.
+        displacement_percentile: over cases, of the displacement that is compared with it.
+        reliable_share: of the compared cases, that must be reliable before they say anything.
+        registration_share: of the tried cases, that rigid registration must bring below the limit.
+        near_limit: displacements within this factor of the limit, on either side, bring a challenger.
+    Supervision:
         self_training_cases: labelled cases from which a teacher is thought good enough.
+        thin_scribbles, thin_cover: scribbles on a smaller share of voxels, which cover a smaller share of each
+            structure, ask for pseudo labels.
+        available_trainers: installed methods; a rule that asks for another falls back to a baseline and says so.
     """
 
     anisotropy: float = 3.0
@@ -122,7 +136,23 @@ class Thresholds:
     many_passes: float = 100.0
     often_share: float = 0.5
 
+    short_training_steps: int = 20_000
+    short_momentum: float = 0.9
+    short_learning_rate: float = 0.03
+
     missing_rate: float = 0.01
+    full_view: float = 0.98
+    least_overlap: float = 0.01
     dropout_low: float = 0.35
     dropout_high: float = 0.5
+    rarely_missing: float = 0.05
+    aligned_mm: float = 2.0
+    displacement_percentile: float = 90.0
+    reliable_share: float = 0.2
+    registration_share: float = 0.9
+    near_limit: float = 2.0
+
     self_training_cases: int = 20
+    thin_scribbles: float = 0.02
+    thin_cover: float = 0.2
+    available_trainers: tuple[str, ...] = ("supervised", "partial")

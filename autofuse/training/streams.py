@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from autofuse.plan.task import Task
     from autofuse.preprocessing.store import Store
 
+JITTER_SHARE = 0.5
+"""Of the samples, that are shifted modality by modality where a trainer asks for it."""
+
 LoaderFactory = Callable[[int], Iterable[Mapping[str, Batch]]]
 """Given the first step that is wanted, the batches of that step and all later ones; closed (``close``) at the end."""
 
@@ -61,7 +64,12 @@ def store_loader(task: Task, trainer: Trainer, store: Store, run: RunPlan, devic
     Raises:
         DataError: if a case of the run is not in the store.
     """
-    recipe = AugmentationRecipe(rotation=trainer.rotation, scaling=trainer.scaling)
+    recipe = AugmentationRecipe(
+        rotation=trainer.rotation,
+        scaling=trainer.scaling,
+        jitter=JITTER_SHARE if trainer.jitter_mm else 0.0,
+        jitter_mm=trainer.jitter_mm,
+    )
     sources = {}
     for stream in trainer.streams():
         ids = stream_cases(stream, run)

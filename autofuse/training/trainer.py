@@ -83,6 +83,7 @@ class Trainer:
 
     Construction only stores. A variant is the same class with other field values, never another class.
     ``foreground``, ``rotation`` and ``scaling`` are shares of the samples; the other ways to augment are nnU-Net's.
+    ``jitter_mm`` is the largest shift of one modality against the others, in half of the samples.
     """
 
     name: ClassVar[str]
@@ -95,6 +96,7 @@ class Trainer:
     foreground: Share = 1 / 3
     rotation: Share = 0.2
     scaling: Share = 0.2
+    jitter_mm: Weight = 0.0
 
     def streams(self) -> tuple[Stream, ...]:
         """Which batches each step needs."""

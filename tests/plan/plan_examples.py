@@ -8,11 +8,13 @@ from typing import Any
 from autofuse.dataset.types import LabelClass, Labels
 from autofuse.fingerprint.types import CaseFacts, ClassFacts, Fingerprint, IntensityFacts
 from autofuse.plan.types import Budget, Decision, Plan
+from autofuse_planners.default import DefaultPlanner
 
 Triple = tuple[float, float, float]
 Shape = tuple[int, int, int]
 
 GIB8 = Budget(memory_gib=8.0)
+GIB4 = Budget(memory_gib=4.0)
 TWO_CORES: dict[str, Any] = {"flops_per_s": 4.8e11, "elements_per_s": 3.9e8, "precision": "bf16", "threads": 2}
 """What two cores were measured to do in bf16."""
 
@@ -88,3 +90,11 @@ def decision(plan: Plan, what: str) -> Decision:
     found = [item for item in plan.decisions if item.what == what]
     assert len(found) == 1, f"{len(found)} decisions about {what!r}"
     return found[0]
+
+
+def plan_for(name: str, planner: DefaultPlanner | None = None, **wishes: Any) -> Plan:
+    """The plan of a made-up data set on 4 GiB, with what is asked for beside."""
+    from autofuse.testing.fingerprints import MADE_UP_DATASETS, example_fingerprint  # torch comes with it
+
+    fingerprint, labels = example_fingerprint(next(item for item in MADE_UP_DATASETS if item.name == name))
+    return (planner or DefaultPlanner()).plan(fingerprint, labels, GIB4.model_copy(update=wishes))

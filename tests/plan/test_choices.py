@@ -1,4 +1,4 @@
-"""Normalisation, fusion, supervision and mirroring: what the fingerprint says decides."""
+"""Normalisation, mirroring and schedule: what the fingerprint and the length say decides."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import pytest
 from plan_examples import case_of, fingerprint_of, labels_of, same_cases
 
 from autofuse.fingerprint.types import Fingerprint, IntensityFacts
-from autofuse_planners.fusion import TABLE, choose_fusion
 from autofuse_planners.mirroring import choose_mirroring, sided_names
 from autofuse_planners.normalisation import choose_normalisation
-from autofuse_planners.supervision import choose_trainer
+from autofuse_planners.schedule import choose_schedule
 from autofuse_planners.thresholds import Thresholds
 
 RULES = Thresholds()
@@ -67,51 +66,6 @@ def test_photographs_are_rescaled() -> None:
         assert {item.scheme for item in found} == {"rescale_0_1"}
 
 
-def test_one_modality_is_not_fused() -> None:
-    found = choose_fusion(of_one_modality("MR"), RULES)
-    assert (found.topology, found.modality_dropout) == ("early", 0.0)
-    assert "one modality" in found.decisions[0].rule
-    assert found.decisions[0].alternatives == ()
-
-
-def test_two_modalities_are_concatenated_and_the_other_topologies_passed_over_with_reasons() -> None:
-    found = choose_fusion(fingerprint_of(same_cases(SHAPE, SPACING, modalities=2), modalities=("T1", "T2")), RULES)
-    assert (found.topology, found.modality_dropout) == ("early", 0.0)
-    passed = found.decisions[0].alternatives
-    assert len(passed) == len(TABLE) - 2
-    assert all(any(text.startswith(row.topology) for text in passed) for row in TABLE[1:-1])
-
-
-@pytest.mark.parametrize(("missing", "dropout"), [(0, 0.0), (1, 0.35), (8, 0.4), (15, 0.5)])
-def test_a_modality_that_can_be_missing_is_dropped_while_training(missing: int, dropout: float) -> None:
-    cases = [
-        case_of(i, SHAPE, SPACING, modalities=2, present=(True, i >= missing), minmax=((0.0, 9.0),) * 2)
-        for i in range(20)
-    ]
-    assert choose_fusion(fingerprint_of(cases, modalities=("T1", "T2")), RULES).modality_dropout == dropout
-
-
-def test_an_optional_modality_is_dropped_even_where_it_is_always_there() -> None:
-    cases = same_cases(SHAPE, SPACING, modalities=2)
-    fingerprint = fingerprint_of(cases, modalities=("T1", "T2"), optional=(False, True))
-    assert choose_fusion(fingerprint, RULES).modality_dropout == RULES.dropout_low
-
-
-@pytest.mark.parametrize(
-    ("dense", "sparse", "unlabelled", "trainer"),
-    [(5, 0, 0, "supervised"), (0, 5, 0, "partial"), (4, 1, 0, "partial"), (4, 0, 3, "partial")],
-)
-def test_annotation_decides_the_trainer(dense: int, sparse: int, unlabelled: int, trainer: str) -> None:
-    kinds = [("dense", 1.0)] * dense + [("sparse", 0.01)] * sparse + [("none", 0.0)] * unlabelled
-    cases = [
-        case_of(i, SHAPE, SPACING, annotation=kind, labelled_fraction=share) for i, (kind, share) in enumerate(kinds)
-    ]
-    choice, why = choose_trainer(fingerprint_of(cases), RULES)
-    assert choice.name == trainer
-    assert why.evidence["unlabelled_cases"] == unlabelled
-    assert bool(why.alternatives) == bool(unlabelled)
-
-
 def test_names_with_sides() -> None:
     assert sided_names(["left kidney", "right kidney", "liver"]) == ["left kidney", "right kidney"]
     assert sided_names(["kidneyLeft"]) == ["kidneyLeft"]
@@ -139,3 +93,11 @@ def test_classes_in_constant_order_are_not_swapped_in_a_short_training() -> None
     assert any("front to back along axis 0" in name for name in why.evidence)
     axes, _ = choose_mirroring(fingerprint, labels, (1, 0, 2), 200_000, RULES)
     assert axes == (0, 1, 2)
+
+
+@pytest.mark.parametrize(("steps", "fields"), [(800, {"momentum": 0.9, "learning_rate": 0.03}), (20_000, {})])
+def test_short_trainings_have_less_inertia(steps: int, fields: dict[str, float]) -> None:
+    found, why = choose_schedule(steps, RULES)
+    assert found == fields
+    assert why.evidence["steps"] == steps
+    assert choose_schedule(steps, Thresholds(short_training_steps=1))[0] == {}
