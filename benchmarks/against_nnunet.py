@@ -13,19 +13,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from measure import Usage, measure
+from results_file import keep
 
 HERE = Path(__file__).resolve().parent
 NNUNET = "nnunetv2==2.8.1"
@@ -223,25 +222,14 @@ def main() -> None:
             sys.stderr.write(bench.log.read_text(errors="replace")[-4000:])
             raise
     show(rows, steps)
-    keep(options.name, rows, steps)
+    keep_rows(options.name, rows, steps)
 
 
-def keep(name: str, rows: list[Row], steps: Mapping[str, Any]) -> None:
-    """Write the figures with commit and machine, so that later ones can be set beside them."""
-    git = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(git, cwd=HERE, capture_output=True, text=True, check=False)
+def keep_rows(name: str, rows: list[Row], steps: Mapping[str, Any]) -> None:
+    """Write the figures to the results."""
     kept = ("step_s", "bare_step_s", "patch", "batch", "features", "precision")
     timing = {side: {key: facts[key] for key in kept if key in facts} for side, facts in steps.items()}
-    results = {
-        "date": time.strftime("%Y-%m-%d"),
-        "commit": commit.stdout.strip(),
-        "machine": {"processor": platform.processor() or platform.machine(), "python": platform.python_version()},
-        "rows": [row.as_dict() for row in rows],
-        "training_steps": timing,
-    }
-    folder = HERE / "results"
-    folder.mkdir(exist_ok=True)
-    (folder / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
+    keep(name, {"rows": [row.as_dict() for row in rows], "training_steps": timing})
 
 
 if __name__ == "__main__":

@@ -1,0 +1,166 @@
+"""One arm of a comparison: a data set, the plan that it is trained under, and the Dice of the cases that judge it.
+
+Arms of one comparison are planned for the same, fixed figures of speed, so that their plans do not depend on how busy
+the machine is, and trained for the same number of steps with the same seeds. All goes through ``autofuse.road``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autofuse import road
+from autofuse.evaluation.types import Scores
+from autofuse.foundation.machine import default_precision
+from autofuse.foundation.workspace import Workspace
+from autofuse.plan.types import Budget, Plan
+from autofuse.road.dials import DIALS_FILE, Dials
+from autofuse.road.phantom_run import SHORT_TRAINING
+
+MEMORY_GIB, MINUTES = 4.0, 2.0
+SPEED = {"flops_per_s": 2.4e11, "elements_per_s": 2.0e8, "threads": 2}
+"""About what two busy cores do."""
+
+Dice = dict[str, float | None]
+Change = Callable[[Plan], Plan]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train on a data set.
+
+    Attributes:
+        name: also its workspace's.
+        wishes: fields of the budget that differ (``topology``, ``expect_missing``).
+        change: what is altered in the plan; None for nothing.
+    """
+
+    name: str
+    wishes: Mapping[str, Any]
+    change: Change | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """An arm that was trained on one data set with one seed."""
+
+    raw: Path
+    root: Path
+    plan: Plan
+    folds: tuple[road.TrainedFold, ...]
+
+    def described(self) -> dict[str, Any]:
+        """What was trained, for the record."""
+        chosen = self.plan.named(self.plan.configuration)
+        return {
+            "topology": chosen.network.topology,
+            "modality_dropout": chosen.network.modality_dropout,
+            "registration": self.plan.registration is not None,
+            "trainer": self.plan.trainer.name,
+            "patch": list(chosen.patch),
+            "features": list(chosen.network.features),
+            "batch": chosen.batch,
+        }
+
+
+def train(arm: Arm, raw: Path, root: Path, *, steps: int, seed: int, folds: Sequence[int] = (0,)) -> Trained:
+    """The arm, trained for ``steps`` steps a fold; what is trained already is found."""
+    place = Workspace(root, raw.name)
+    plan = _planned(arm, raw, place)
+    done = tuple(
+        road.train(raw, workspace=root, fold=fold, steps=steps, seed=seed, settings=SHORT_TRAINING, device="cpu")
+        for fold in folds
+    )
+    return Trained(raw, root, plan, done)
+
+
+def _planned(arm: Arm, raw: Path, place: Workspace) -> Plan:
+    """The plan of the arm, kept in its workspace: made for SPEED, then changed."""
+    budget = Budget(memory_gib=MEMORY_GIB, minutes=MINUTES, precision=default_precision("cpu"), **SPEED, **arm.wishes)
+    if not place.budget.exists():
+        budget.save(place.budget)
+        Dials(device="cpu").save(place.folder / DIALS_FILE)
+    plan = road.plan(raw, workspace=place.root, device="cpu")
+    changed = plan if arm.change is None else arm.change(plan)
+    if changed != plan:
+        changed.save(place.plan)
+    return changed
+
+
+def test_dice(trained: Trained, images: Path | None = None, name: str = "all") -> Dice:
+    """Mean Dice of each test case, its images from another folder if one is given."""
+    out = trained.root / "masks" / name
+    predicted = road.predict(trained.raw, workspace=trained.root, images=images, out=out, mirror=False, device="cpu")
+    if predicted.failed:
+        raise RuntimeError(f"{predicted.failed[0].case}: {predicted.failed[0].problem}")
+    scores, _ = road.evaluate(trained.raw, workspace=trained.root, predictions=out, references=trained.raw / "labelsTs")
+    return dice_of(scores)
+
+
+def held_out_dice(trained: Trained) -> Dice:
+    """Mean Dice of each case that a trained fold held out."""
+    scores, _ = road.evaluate(trained.raw, workspace=trained.root)
+    return dice_of(scores)
+
+
+def dice_of(scores: Scores) -> Dice:
+    """Mean Dice over classes, by case.
+
+    Raises:
+        RuntimeError: if a case could not be scored: an arm must not win by leaving out what is hard.
+    """
+    if scores.failed:
+        raise RuntimeError(f"{scores.failed[0].case}: {scores.failed[0].problem}")
+    return {case.case: case.mean_dice for case in scores.cases}
+
+
+def subsets(modalities: int) -> Iterator[tuple[int, ...]]:
+    """All 2^M - 1 sets of modalities that leave one, the complete one first."""
+    for count in range(modalities, 0, -1):
+        yield from itertools.combinations(range(modalities), count)
+
+
+def only(images: Path, kept: Sequence[int], folder: Path) -> Path:
+    """A copy of a folder of images without the modalities that are not ``kept``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(images.iterdir()):
+        channel = int(path.name.removesuffix(".nii.gz")[-4:])
+        if channel in kept and not (folder / path.name).exists():
+            shutil.copyfile(path, folder / path.name)
+    return folder
+
+
+def rewritten(raw: Path, copy: Path, rewrite: Callable[[Path, Path, Path], None]) -> Path:
+    """A copy of a data set in which every second image is made by ``rewrite(first, second, to)``; made once."""
+    if copy.exists():
+        return copy
+    temp = copy.with_name(f"{copy.name}.part")
+    shutil.rmtree(temp, ignore_errors=True)
+    shutil.copytree(raw, temp)
+    for folder in ("imagesTr", "imagesTs"):
+        for second in sorted((raw / folder).glob("*_0001.nii.gz")):
+            first = second.with_name(second.name.replace("_0001", "_0000"))
+            rewrite(first, second, temp / folder / second.name)
+    temp.rename(copy)
+    return copy
+
+
+def tagged(dice: Dice, seed: int) -> Dice:
+    """The same with the seed in the names, so that several seeds can be put together."""
+    return {f"seed{seed}/{case}": value for case, value in dice.items()}
+
+
+def mean(dice: Dice) -> float:
+    """Mean over the cases where Dice is defined."""
+    defined = [value for value in dice.values() if value is not None]
+    return sum(defined) / len(defined)
+
+
+def as_json(value: Any) -> Any:
+    """Plain JSON content."""
+    return json.loads(json.dumps(value, default=lambda item: item.model_dump(mode="json")))
