@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from autofuse.dataset.grids import on_one_grid
 from autofuse.foundation.errors import ModelError, UsageError
 from autofuse.foundation.machine import tune_allocator
 from autofuse.inference.export import paint
@@ -26,10 +27,13 @@ from autofuse.inference.prediction import (
     Prediction,
     PredictOptions,
     Probabilities,
+    Seen,
     grid_key,
     prior_key,
 )
 from autofuse.inference.prior import prior_channels
+from autofuse.plan.types import RegistrationPlan
+from autofuse.preprocessing.elsewhere import Rigids, find_rigids
 from autofuse.preprocessing.prepare import PreparedCase, prepare_case
 from autofuse.training.model import Model
 
@@ -75,25 +79,44 @@ def predict_case(
 
 
 def load_for(models: Sequence[Model], raw: RawCase, priors: Priors | None = None) -> LoadedCase:
-    """The case prepared on every grid that a member sees; computed on the CPU, whose result is the reference."""
+    """The case prepared on every grid that a member sees; computed on the CPU, whose result is the reference.
+
+    Modalities are registered once for all members whose plans ask for it alike.
+    """
     prepared: dict[str, CaseOnGrid] = {}
     earlier: dict[str, Tensor] = {}
+    rigids: dict[RegistrationPlan | None, Rigids] = {}
     for model in models:
         task, key = model.task, grid_key(model.task)
+        plan = task.plan
         if key not in prepared:
-            prepared[key] = _on_grid(prepare_case(replace(raw, label=None), task.plan, task.configuration))
+            if plan.registration not in rigids:
+                rigids[plan.registration] = find_rigids(raw, plan)
+            moved = rigids[plan.registration]
+            prepared[key] = _on_grid(prepare_case(replace(raw, label=None), plan, task.configuration, rigids=moved))
         previous = task.configuration.previous
         if previous is not None and prior_key(task) not in earlier:
             masks = _earlier_masks(raw.case.id, previous, priors)
             earlier[prior_key(task)] = prior_channels(masks, task.plan, task.configuration, prepared[key].placement)
-    return LoadedCase(raw.case.id, raw.geometry, prepared, earlier)
+    seen = _seen(raw, models[0].task.plan.modalities, prepared[grid_key(models[0].task)])
+    return LoadedCase(raw.case.id, raw.geometry, prepared, earlier, seen)
+
+
+def _seen(raw: RawCase, names: Sequence[str], prepared: CaseOnGrid) -> Seen:
+    absent = tuple(name for name, here in zip(names, prepared.present, strict=True) if not here)
+    partly: tuple[tuple[str, float], ...] = ()
+    if prepared.partial_view:
+        shares = [1.0 - float(np.isnan(image).mean()) for image in prepared.images]
+        partly = tuple((name, share) for name, share in zip(names, shares, strict=True) if share < 1)
+    one_grid = on_one_grid([None if image is None else image.geometry for image in raw.images])
+    return Seen(absent, partly, "" if one_grid or raw.reference is None else names[raw.reference])
 
 
 def _on_grid(case: PreparedCase) -> CaseOnGrid:
     """The images as the store keeps them for training: half floats, unless they would overflow."""
-    fits = max(float(case.images.max()), -float(case.images.min())) < HALF_LIMIT
+    fits = max(float(np.nanmax(case.images)), -float(np.nanmin(case.images))) < HALF_LIMIT
     images = case.images.astype(np.float16) if fits else case.images
-    return CaseOnGrid(images, case.present, case.placement)
+    return CaseOnGrid(images, case.present, case.placement, case.partial_view)
 
 
 def predict_loaded(
@@ -132,7 +155,7 @@ def predict_loaded(
                 chunk = replace(chunk, values=native.read(chunk.start, chunk.stop))
         paint(chunk, labels, placement.forward(indices), options.thresholds)
     probabilities = Probabilities(native, placement, labels) if native is not None and options.probabilities else None
-    return Prediction(case.id, indices, case.geometry, labels, probabilities, work.memory(last[0][0].task))
+    return Prediction(case.id, indices, case.geometry, labels, probabilities, work.memory(last[0][0].task), case.seen)
 
 
 def require_fitting(models: Sequence[Model]) -> None:

@@ -20,9 +20,9 @@ from autofuse.foundation.files import sweep_temps
 from autofuse.foundation.locks import lock
 from autofuse.foundation.workers import Outcome
 from autofuse.inference.case import load_for, predict_loaded, require_fitting
-from autofuse.inference.prediction import LoadedCase, Prediction, PredictOptions
+from autofuse.inference.prediction import LoadedCase, Prediction, PredictOptions, Seen
 from autofuse.inference.reading import read_priors, require_modalities
-from autofuse.inference.record import RECORDS, PredictionRecord, model_digest, settings_digest, source_of, still_holds
+from autofuse.inference.record import RECORDS, PredictionRecord, kept_record, model_digest, settings_digest, source_of
 from autofuse.inference.writing import PROBABILITIES_ENDING, record_path, write_prediction
 from autofuse.training.model import Model
 
@@ -34,11 +34,12 @@ _STEPS_SHOWN = 1024
 
 @dataclass(frozen=True)
 class PredictedCase:
-    """Files of one case; ``kept`` if they were there before and nothing had changed."""
+    """Files of one case, and what they were made from; ``kept`` if they were there before and nothing had changed."""
 
     mask: Path
     probabilities: Path | None
     kept: bool
+    seen: Seen
 
 
 def predict_cases(
@@ -168,12 +169,13 @@ class _Line:
     def _kept(self, case: Case) -> PredictedCase | None:
         """The files of a case that need not be predicted again."""
         try:
-            if not still_holds(record_path(self.out, case.id), self._record(case), self.out):
-                return None
+            record = kept_record(record_path(self.out, case.id), self._record(case), self.out)
         except AutofuseError:
             return None  # its images are missing: reading it will say so
+        if record is None:
+            return None
         probabilities = self.out / f"{case.id}{PROBABILITIES_ENDING}" if self.options.probabilities else None
-        return PredictedCase(self.out / f"{case.id}{self.dataset.file_ending}", probabilities, kept=True)
+        return PredictedCase(self.out / f"{case.id}{self.dataset.file_ending}", probabilities, True, record.seen)
 
     def _record(self, case: Case) -> PredictionRecord:
         return PredictionRecord(
@@ -193,10 +195,14 @@ class _Line:
             # Taken before the images are read: if they change meanwhile, the record will not fit them.
             self._records[case.id] = self._record(case)
             require_modalities(self.dataset, case, self.models)
-            raw = load_case(self.dataset, case, with_label=False)
+            reference = self.models[0].task.plan.reference
+            raw = load_case(self.dataset, case, with_label=False, reference=reference)
             for warning in raw.warnings:
                 log().warning("%s: %s", case.id, warning)
-            return load_for(self.models, raw, read_priors(self.priors, self.dataset, case, raw.geometry))
+            loaded = load_for(self.models, raw, read_priors(self.priors, self.dataset, case, raw.geometry))
+            if loaded.seen.in_words():
+                log().warning("%s: %s", case.id, loaded.seen.in_words())
+            return loaded
 
         return _tried(case.id, read)
 
@@ -225,9 +231,11 @@ class _Line:
             return Outcome(computed.name, None, computed.error, computed.seconds)
 
         def write() -> PredictedCase:
-            record = self._records.pop(prediction.case)
+            seen = prediction.seen
+            known = {"absent": seen.absent, "partly": seen.partly, "grid": seen.grid}
+            record = self._records.pop(prediction.case).model_copy(update=known)
             paths = write_prediction(prediction, self.out, self.dataset.file_ending, record)
-            return PredictedCase(paths["mask"], paths.get("probabilities"), kept=False)
+            return PredictedCase(paths["mask"], paths.get("probabilities"), False, seen)
 
         return _tried(computed.name, write, computed.seconds)
 

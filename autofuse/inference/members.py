@@ -107,6 +107,7 @@ class Members:
             prior=self.case.priors.get(prior_key(task)),
             case=self.case.id,
             spacing_mm=prepared.placement.prepared_spacing_mm,
+            partial=prepared.partial_view,
         )
         nets = model.nets.to(self.device).eval()
         try:

@@ -48,11 +48,34 @@ class PredictOptions:
 
 @dataclass(frozen=True)
 class CaseOnGrid:
-    """A prepared case as prediction holds it: images (M, z, y, x) of half or single floats, which are present (M,)."""
+    """A prepared case as prediction holds it: images (M, z, y, x) of half or single floats, which are present (M,), and
+    whether one of these does not see all of the grid (it is NaN there)."""
 
     images: NDArray[np.floating[Any]]
     present: NDArray[np.bool_]
     placement: Placement
+    partial_view: bool = False
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a prediction was made from.
+
+    Attributes:
+        absent: modalities that the case lacks, or that see nothing of it.
+        partly: modality and the share of the prepared grid that it covers, where that is not all.
+        grid: modality on whose grid the mask lies; "" where all lie on one.
+    """
+
+    absent: tuple[str, ...] = ()
+    partly: tuple[tuple[str, float], ...] = ()
+    grid: str = ""
+
+    def in_words(self) -> str:
+        """Such as "predicted without FLAIR, with T2 in 63% of the image"; empty where everything was seen."""
+        parts = [f"without {name}" for name in self.absent]
+        parts += [f"with {name} in {share:.0%} of the image" for name, share in self.partly]
+        return "predicted " + ", ".join(parts) if parts else ""
 
 
 @dataclass(frozen=True)
@@ -64,12 +87,14 @@ class LoadedCase:
         prepared: by grid key, as ``grid_key`` gives it.
         priors: by grid and earlier configuration, as ``prior_key`` gives them, the masks of the earlier stage on the
             prepared grid (K, z, y, x) bool.
+        seen: which modalities are there.
     """
 
     id: str
     geometry: Geometry
     prepared: Mapping[str, CaseOnGrid]
     priors: Mapping[str, Tensor] = field(default_factory=dict)
+    seen: Seen = Seen()
 
 
 @dataclass(frozen=True)
@@ -98,6 +123,7 @@ class Prediction:
         indices: (z, y, x) int16 class indices (position in (0, *raw_values)) on the native grid.
         probabilities: only if asked for.
         memory: what was planned.
+        seen: what it was made from.
     """
 
     case: str
@@ -106,6 +132,7 @@ class Prediction:
     labels: Labels
     probabilities: Probabilities | None
     memory: MemoryPlan
+    seen: Seen = Seen()
 
     def raw_labels(self) -> NDArray[np.integer]:
         """(z, y, x) label values as files hold them."""

@@ -15,15 +15,18 @@ from autofuse.foundation.errors import DataError
 from autofuse.images.geometry import Geometry
 from autofuse.training.model import Model
 
+MERGE_WHAT_IS_THERE = frozenset({"stems", "late", "shared_kernels", "per_modality"})
+"""Topologies that merge only the modalities that are present; the others must have met absent ones in training."""
+
 
 def require_modalities(dataset: Dataset, case: Case, models: Sequence[Model]) -> None:
     """Nothing, if every modality that the case lacks may be absent: it is marked optional, training cases lack it too,
-    or all models were trained with modalities dropped.
+    or every model's network can cope: it was trained with modalities dropped, or merges those that are there.
 
     Raises:
         DataError: naming the modalities.
     """
-    if all(model.task.configuration.network.modality_dropout > 0 for model in models):
+    if all(_copes(model) for model in models):
         return
     lacking = [
         modality.name
@@ -38,8 +41,14 @@ def require_modalities(dataset: Dataset, case: Case, models: Sequence[Model]) ->
             case=case.id,
             found="no " + ", no ".join(lacking),
             expected=", ".join(modality.name for modality in dataset.modalities),
-            remedy="Add the image; or mark the modality as optional in the data set's description, and train for it.",
+            remedy="Add the image; or plan with `autofuse plan --expect-missing` and train that model: it copes with "
+            "any modality that is not there.",
         )
+
+
+def _copes(model: Model) -> bool:
+    network = model.task.configuration.network
+    return network.modality_dropout > 0 or network.topology in MERGE_WHAT_IS_THERE
 
 
 def read_priors(

@@ -11,12 +11,15 @@ from autofuse.fingerprint.sources import source_stamp
 from autofuse.foundation.errors import AutofuseError
 from autofuse.foundation.files import crc32_of_file
 from autofuse.foundation.values import StoredValue, short_hash
-from autofuse.inference.prediction import PredictOptions
+from autofuse.inference.prediction import PredictOptions, Seen
 from autofuse.training.checkpoint import tensors_crc32
 from autofuse.training.model import Model
 
 RECORDS = "records"
 """Folder beside the masks; a record a case, and the lock."""
+
+
+_KNOWN_BEFORE = ("case", "models", "weights", "settings", "source")
 
 
 class PredictionRecord(StoredValue):
@@ -27,6 +30,7 @@ class PredictionRecord(StoredValue):
         settings: hash of the options that decide the result.
         source: names, sizes and times of the images, and of a cascade's earlier masks.
         files: CRC-32 of the mask and, if kept, the probabilities, by name.
+        absent, partly, grid: what the prediction was made from, as ``Seen`` says it.
     """
 
     kind: ClassVar[str] = "prediction"
@@ -37,6 +41,14 @@ class PredictionRecord(StoredValue):
     settings: str
     source: str
     files: dict[str, int]
+    absent: tuple[str, ...] = ()
+    partly: tuple[tuple[str, float], ...] = ()
+    grid: str = ""
+
+    @property
+    def seen(self) -> Seen:
+        """What the prediction was made from."""
+        return Seen(self.absent, self.partly, self.grid)
 
 
 def model_digest(model: Model) -> str:
@@ -70,11 +82,13 @@ def source_of(dataset: Dataset, case: Case, priors: Sequence[Path]) -> str:
     return short_hash([source_stamp(dataset, case.model_copy(update={"label": None})), stamps])
 
 
-def still_holds(path: Path, expected: PredictionRecord, out: Path) -> bool:
-    """Whether the record in ``path`` is the expected one (its files' checksums apart) and its files are whole."""
+def kept_record(path: Path, expected: PredictionRecord, out: Path) -> PredictionRecord | None:
+    """The record in ``path`` if it is the expected one (what is only known after predicting apart) and its files are
+    whole; else None."""
     try:
         found = PredictionRecord.load(path)
-        same = found.model_copy(update={"files": {}}) == expected.model_copy(update={"files": {}})
-        return same and bool(found.files) and all(crc32_of_file(out / name) == crc for name, crc in found.files.items())
+        same = all(getattr(found, name) == getattr(expected, name) for name in _KNOWN_BEFORE)
+        whole = bool(found.files) and all(crc32_of_file(out / name) == crc for name, crc in found.files.items())
+        return found if same and whole else None
     except (AutofuseError, OSError):
-        return False
+        return None

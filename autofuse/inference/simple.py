@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autofuse.dataset.grids import TOLERATED_GAP, describe, grid_gap
-from autofuse.dataset.raw import RawCase
-from autofuse.dataset.types import Case, ImageFile
+from autofuse.dataset.places import place_images
+from autofuse.dataset.raw import CaseFiles, RawCase
+from autofuse.dataset.types import Case, Dataset, ImageFile, Modality
+from autofuse.foundation.console import log
 from autofuse.foundation.errors import DataError, UsageError
 from autofuse.foundation.machine import default_device
 from autofuse.images.geometry import Geometry
 from autofuse.images.image import Image
 from autofuse.inference.case import Priors, predict_case
 from autofuse.inference.prediction import Prediction, PredictOptions
+from autofuse.plan.types import Plan
 from autofuse.training.model import RUN_NAME, Model, load_model
 
 AnyModel = Model | str | Path
@@ -43,7 +45,8 @@ def predict(
     Args:
         model: a run's fold folder, a run folder (all its folds are averaged), a loaded model, or several of these.
         images: per modality, in the plan's order or by name: a path, an ``Image``, an array (z, y, x) with 1 mm voxels,
-            an array with its ``Geometry``, or None where the case lacks the modality.
+            an array with its ``Geometry``, or None where the case lacks the modality. They may lie on different grids:
+            the mask lies on that of the plan's reference modality, or of the first one there if that is absent.
         device: "cpu" or "cuda"; None takes a GPU where there is one.
         priors: for the second stage of a cascade, the first stage's class indices by configuration name.
 
@@ -56,7 +59,8 @@ def predict(
     if not models:
         raise UsageError("There is no model to predict with.")
     options = PredictOptions(mirror=mirror, probabilities=probabilities, device=device, memory_gib=memory_gib)
-    raw = _raw_case(case, _in_order(images, models[0].task.plan.modalities))
+    plan = models[0].task.plan
+    raw = _raw_case(case, _in_order(images, plan.modalities), plan)
     return predict_case(models, raw, options, priors=priors)
 
 
@@ -98,23 +102,36 @@ def _in_order(images: Sequence[AnyImage] | Mapping[str, AnyImage], modalities: S
     return list(images)
 
 
-def _raw_case(name: str, sources: Sequence[AnyImage]) -> RawCase:
+def _raw_case(name: str, sources: Sequence[AnyImage], plan: Plan) -> RawCase:
+    """The images as a case, each on its own grid; the reference grid is that of the plan's modality, else the first.
+
+    Raises:
+        DataError: without any image, if fields of view do not overlap, or if bare arrays differ in shape.
+    """
     images = [None if source is None else _image(name, source) for source in sources]
-    present = [image for image in images if image is not None]
-    if not present:
+    grids = [None if image is None else image.geometry for image in images]
+    if not any(grids):
         raise DataError("The case has no image at all.", case=name)
-    first = present[0].geometry
-    for image in present:
-        if image.geometry.shape != first.shape or grid_gap(image.geometry, first) > TOLERATED_GAP:
-            raise DataError(
-                "The images of the case lie on different grids.",
-                case=name,
-                found=describe(image.geometry),
-                expected=describe(first),
-                remedy="Resample them onto one grid.",
-            )
-    files = tuple(None if image is None else ImageFile(path=f"{m}") for m, image in enumerate(images))
-    return RawCase(Case(id=name, subject=name, images=files), tuple(images), None, first)
+    shapes = {image.voxels.shape for image in images if image is not None}
+    if len(shapes) > 1 and any(isinstance(source, np.ndarray) for source in sources):
+        raise DataError(
+            "Arrays of different shapes need their geometries: without them nobody knows how they lie to each other.",
+            case=name,
+            found=", ".join(" x ".join(map(str, shape)) for shape in sorted(shapes)),
+            remedy="Give each as (array, Geometry), as an Image or as a path.",
+        )
+    files = tuple(None if item is None else ImageFile(path=_named(item, m)) for m, item in enumerate(sources))
+    modalities = tuple(Modality(name=modality) for modality in plan.modalities)
+    dataset = Dataset(name=name, root="", layout="images", modalities=modalities, labels=plan.labels, cases=())
+    case = Case(id=name, subject=name, images=files)
+    places = place_images(CaseFiles(dataset, case), grids, None, plan.reference)
+    for warning in places.warnings:
+        log().warning("%s: %s", name, warning)
+    return RawCase(case, tuple(images), None, places.geometry, places.warnings, places.channel)
+
+
+def _named(source: AnyImage, channel: int) -> str:
+    return str(source) if isinstance(source, str | Path) else f"image {channel}"
 
 
 def _image(case: str, source: Image | str | Path | NDArray[Any] | tuple[NDArray[Any], Geometry]) -> Image:

@@ -114,7 +114,14 @@ class Validator:
         if self.prior_run is not None:
             earlier = torch.from_numpy(case.read_prior(self.prior_run)).long().clamp_(min=0)
             prior = torch.from_numpy(region_membership(self.task.labels))[:, earlier]
-        view = View(torch.from_numpy(images), torch.from_numpy(case.present), prior, case.id, case.spacing_mm)
+        view = View(
+            torch.from_numpy(images),
+            torch.from_numpy(case.present),
+            prior,
+            case.id,
+            case.spacing_mm,
+            case.record.partial_view,
+        )
         if self._fits_cache:
             self._cache[case.id] = view, label
         return view, label

@@ -33,11 +33,12 @@ class View:
     """What the network sees of one prepared case.
 
     Attributes:
-        images: (M, z, y, x) float32; absent modalities are zeros.
+        images: (M, z, y, x) float or half; absent modalities are zeros, NaN where one that is present sees nothing.
         present: (M,) bool.
         prior: (K, z, y, x) masks of a cascade's earlier stage, or None.
         case: id, for messages.
         spacing_mm: of the prepared grid.
+        partial: whether there is any NaN.
     """
 
     images: Tensor
@@ -45,6 +46,7 @@ class View:
     prior: Tensor | None = None
     case: str = ""
     spacing_mm: tuple[float, ...] = (1.0, 1.0, 1.0)
+    partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,11 +130,15 @@ def single_tiles(segment: Segment, views: Sequence[View], plan: WindowPlan) -> l
     whole = [tuple(slice(0, size) for size in plan.patch_3d)]
     batches = [tile_batch(view, whole, plan) for view in padded]
     priors = [batch.prior for batch in batches if batch.prior is not None]
+    covered = None
+    if any(view.partial for view in views):
+        covered = torch.cat([_coverage(batch) for batch in batches])
     batch = replace(
         batches[0],
         image=torch.cat([batch.image for batch in batches]),
         present=torch.cat([batch.present for batch in batches]),
         prior=torch.cat(priors) if priors else None,
+        covered=covered,
         cases=tuple(view.case for view in views),
     )
     with torch.inference_mode(), autocast(plan.device, plan.precision):
@@ -153,7 +159,9 @@ def mirrored_mean(segment: Segment, batch: Batch, mirror_axes: Sequence[int]) ->
     for axes in flips[1:]:
         dims = [2 + axis for axis in axes]
         prior = None if batch.prior is None else batch.prior.flip(dims)
-        total = total + segment(replace(batch, image=batch.image.flip(dims), prior=prior)).float().flip(dims)
+        covered = None if batch.covered is None else batch.covered.flip(dims)
+        flipped = replace(batch, image=batch.image.flip(dims), prior=prior, covered=covered)
+        total = total + segment(flipped).float().flip(dims)
     return total / len(flips) if len(flips) > 1 else total
 
 
@@ -170,7 +178,10 @@ def whole(rows: Iterator[Rows]) -> Tensor:
 
 
 def tile_batch(view: View, boxes: Sequence[tuple[slice, ...]], plan: WindowPlan) -> Batch:
-    """Tiles of one case side by side, on the plan's device; 2D tiles lose the first spatial axis."""
+    """Tiles of one case side by side, on the plan's device; 2D tiles lose the first spatial axis.
+
+    A modality that sees nothing of a tile counts as absent in it.
+    """
 
     def cut(volume: Tensor) -> Tensor:
         # Float32 before stacking: autocast to bf16 refuses to join halves.
@@ -178,13 +189,24 @@ def tile_batch(view: View, boxes: Sequence[tuple[slice, ...]], plan: WindowPlan)
         stacked = stacked.squeeze(2) if len(plan.patch) == 2 else stacked
         return stacked.to(plan.device, torch.float32, non_blocking=True)
 
+    image, covered = cut(view.images), None
+    present = view.present.to(plan.device).expand(len(boxes), -1)
+    if view.partial:
+        covered = ~torch.isnan(image)
+        image.masked_fill_(~covered, 0.0)
+        present = present & covered.flatten(2).any(dim=2)
     return Batch(
-        image=cut(view.images),
-        present=view.present.to(plan.device).expand(len(boxes), -1),
+        image=image,
+        present=present,
         prior=None if view.prior is None else cut(view.prior),
         cases=(view.case,) * len(boxes),
         spacing_mm=tuple(view.spacing_mm[-len(plan.patch) :]),
+        covered=covered,
     )
+
+
+def _coverage(batch: Batch) -> Tensor:
+    return torch.ones_like(batch.image, dtype=torch.bool) if batch.covered is None else batch.covered
 
 
 def _add_tiles(
