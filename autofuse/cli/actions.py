@@ -42,6 +42,10 @@ def _method(options: Namespace) -> dict[str, Any]:
     }
 
 
+def _wishes(options: Namespace) -> dict[str, Any]:
+    return {"expect_missing": options.expect_missing, "want_fused": options.want_fused}
+
+
 def _pilot(options: Namespace) -> dict[str, Any]:
     return {"pilot": options.pilot, "pilot_minutes": options.pilot_minutes}
 
@@ -64,6 +68,7 @@ def _plan(options: Namespace) -> Answer:
         memory_gib=options.memory,
         minutes=options.minutes,
         planner=options.planner,
+        **_wishes(options),
         device=options.device,
         **_pilot(options),
         **_case_work(options),
@@ -152,6 +157,7 @@ def _run(options: Namespace) -> Answer:
         folds=options.folds,
         memory_gib=options.memory,
         planner=options.planner,
+        **_wishes(options),
         **_pilot(options),
         **_method(options),
         **_case_work(options),

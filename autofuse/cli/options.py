@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import SUPPRESS, ArgumentParser
+from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction
 from collections.abc import Callable
 
 from autofuse.cli import quantities
@@ -62,6 +62,18 @@ def _dials(parser: ArgumentParser, minutes: str) -> None:
     )
     parser.add_argument("--minutes", type=quantities.minutes, metavar="N", help=minutes)
     parser.add_argument("--planner", metavar="NAME", help="who decides: a registered planner (default: default)")
+    parser.add_argument(
+        "--expect-missing",
+        action=BooleanOptionalAction,
+        default=None,
+        help="plan for cases that lack a modality, though training cases have them all",
+    )
+    parser.add_argument(
+        "--want-fused",
+        action=BooleanOptionalAction,
+        default=None,
+        help="make a fused image that a person can read, where modalities lie on each other",
+    )
 
 
 def _method(parser: ArgumentParser) -> None:

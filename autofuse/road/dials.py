@@ -1,4 +1,4 @@
-"""What was asked of a workspace: memory, time, planner, device. Kept, so that a resumed command makes the same plan."""
+"""What was asked of a workspace: memory, time, planner, device, wishes. Kept, so that resuming makes the same plan."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class Dials(StoredValue):
         memory_gib: None for what the machine has free.
         minutes: None for the planner's default length.
         shared_by: folds that share ``minutes`` with all else of `autofuse run`; None where it is for training one fold.
+        expect_missing, want_fused: the wishes of the budget (``autofuse.plan.types.Budget``).
     """
 
     kind: ClassVar[str] = "dials"
@@ -31,6 +32,13 @@ class Dials(StoredValue):
     memory_gib: float | None = Field(default=None, gt=0)
     minutes: float | None = Field(default=None, gt=0)
     shared_by: int | None = Field(default=None, ge=1)
+    expect_missing: bool = False
+    want_fused: bool = False
+
+    @property
+    def wishes(self) -> dict[str, bool]:
+        """What is not measured on the machine: fields of the budget that are asked for."""
+        return {"expect_missing": self.expect_missing, "want_fused": self.want_fused}
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,8 @@ class Asked:
     memory_gib: float | None = None
     minutes: float | None = None
     shared_by: int | None = None
+    expect_missing: bool | None = None
+    want_fused: bool | None = None
 
     def turned(self, before: Dials | None, default_device: Literal["cpu", "cuda"]) -> Dials:
         """``before`` with every dial turned that this command turns."""
@@ -55,6 +65,8 @@ class Asked:
             memory_gib=self.memory_gib or kept.memory_gib,
             minutes=minutes,
             shared_by=shared_by,
+            expect_missing=kept.expect_missing if self.expect_missing is None else self.expect_missing,
+            want_fused=kept.want_fused if self.want_fused is None else self.want_fused,
         )
 
 

@@ -112,10 +112,14 @@ def _budget(
         return kept
     if kept is not None and before is not None:
         say("Other dials than before: the plan is made anew.")
-    from autofuse.plan.budget import measure_budget
+    if kept is not None and before is not None and before.model_copy(update=dials.wishes) == dials:
+        budget = kept  # a wish changes nothing that is measured
+    else:
+        from autofuse.plan.budget import measure_budget
 
-    minutes = dials.minutes if training_minutes is None else training_minutes(dials)
-    budget = measure_budget(dials.memory_gib, minutes, dials.device)
+        minutes = dials.minutes if training_minutes is None else training_minutes(dials)
+        budget = measure_budget(dials.memory_gib, minutes, dials.device)
+    budget = budget.model_copy(update=dials.wishes)
     budget.save(workspace.budget)
     dials.save(workspace.folder / DIALS_FILE)
     return budget

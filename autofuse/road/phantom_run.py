@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from autofuse.road.results import RunReport
 
 DEMO_MINUTES = 3.0
-SHORT_TRAINING = {"momentum": 0.9, "learning_rate": 0.03}
-"""A few hundred steps want less inertia than the trainers' defaults, which are for many thousands: after 300 steps the
-mean Dice on the demo's phantom is 0.83 instead of 0.29."""
 SCRIBBLED_SHARE = 0.05
 """Of each structure's voxels, where the demo draws scribbles."""
 
@@ -69,7 +66,6 @@ def demo(
         workspace=place.root,
         minutes=None if steps is not None else minutes or DEMO_MINUTES,
         steps=steps,
-        settings=SHORT_TRAINING,
         device=device,
         workers=workers,
     )

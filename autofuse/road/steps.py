@@ -56,6 +56,8 @@ def plan(
     memory_gib: float | None = None,
     minutes: float | None = None,
     planner: str | None = None,
+    expect_missing: bool | None = None,
+    want_fused: bool | None = None,
     pilot: bool = False,
     pilot_minutes: float | None = None,
     device: Device = "auto",
@@ -66,12 +68,21 @@ def plan(
     Args:
         memory_gib: that training may use.
         minutes: of training one fold.
+        expect_missing: whether any modality may be absent at prediction; want_fused: whether a fused image that a
+            person can read is asked for. None leaves either as it was.
         pilot: try the plan's challengers briefly, and let one replace the default if it is better beyond chance.
         pilot_minutes: for that, instead of a tenth of the time of training one fold.
     """
     from autofuse.road.dials import Asked
 
-    asked = Asked(planner=planner, device=explicit(device), memory_gib=memory_gib, minutes=minutes)
+    asked = Asked(
+        planner=planner,
+        device=explicit(device),
+        memory_gib=memory_gib,
+        minutes=minutes,
+        expect_missing=expect_missing,
+        want_fused=want_fused,
+    )
     ground = ground_of(dataset, workspace, asked, workers)
     if pilot or pilot_minutes is not None:
         from autofuse.road.pilot import arbitrate

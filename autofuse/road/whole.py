@@ -38,6 +38,8 @@ def run(
     folds: Sequence[int] | None = (0,),
     memory_gib: float | None = None,
     planner: str | None = None,
+    expect_missing: bool | None = None,
+    want_fused: bool | None = None,
     configuration: str | None = None,
     trainer: str | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -56,6 +58,7 @@ def run(
         minutes: for everything; what the other steps take is not left for training.
         steps: length of training one fold instead; the result then does not depend on the clock.
         folds: to be trained; None for all.
+        expect_missing, want_fused: wishes, as in ``plan``; None leaves them as they were.
         pilot: try the plan's challengers first, and train what wins.
         pilot_minutes: for that, instead of a tenth of ``minutes`` (or of training one fold, without a time).
 
@@ -72,7 +75,8 @@ def run(
     if not place.fingerprint.exists():
         _require_good(opened, workers)
     count = ALL_FOLDS if folds is None else len(folds)
-    asked = Asked(planner, explicit(device), memory_gib, minutes, count if minutes is not None else None)
+    shared_by = count if minutes is not None else None
+    asked = Asked(planner, explicit(device), memory_gib, minutes, shared_by, expect_missing, want_fused)
 
     def training_minutes(dials: Dials) -> float | None:
         return clock.planned_minutes(dials.shared_by or 1, pilot_seconds(minutes, pilot_minutes) if pilot else 0.0)

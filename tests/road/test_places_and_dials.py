@@ -58,6 +58,10 @@ def test_dials_stay_until_they_are_turned(tmp_path: Path) -> None:
     assert Asked(memory_gib=8.0).turned(first, "cpu").minutes == 20.0
     one_fold = Asked(minutes=30.0).turned(first, "cpu")
     assert (one_fold.minutes, one_fold.shared_by) == (30.0, None)
+    wishing = Asked(expect_missing=True).turned(first, "cpu")
+    assert wishing == first.model_copy(update={"expect_missing": True})
+    assert Asked(minutes=20.0, shared_by=2).turned(wishing, "cpu") == wishing
+    assert Asked(expect_missing=False).turned(wishing, "cpu") == first
     first.save(tmp_path / DIALS_FILE)
     assert load_dials(tmp_path) == first
     (tmp_path / DIALS_FILE).write_text("{")
