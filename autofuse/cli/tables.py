@@ -69,11 +69,12 @@ def trained(fold: TrainedFold) -> RenderableType:
 
 
 def predicted(masks: Predicted) -> RenderableType:
-    """Where the masks are, and which cases have none."""
+    """Where the masks are, which cases have none, and which were predicted from less than all modalities."""
     rows = {
         "run": f"{masks.run}, folds {', '.join(map(str, masks.folds))}",
         "masks": f"{len(masks.cases)} in {masks.folder}",
     }
+    rows |= {item.case: item.words for item in masks.incomplete}
     rows |= {f"failed: {item.case}": item.problem for item in masks.failed}
     return _facts(rows)
 

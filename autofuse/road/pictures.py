@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from autofuse.dataset.types import Case, Dataset
 from autofuse.foundation.console import log
 from autofuse.foundation.errors import AutofuseError
 from autofuse.foundation.workspace import Workspace
 from autofuse.road.results import RunReport
-from autofuse.road.runs import TrainedFold
+from autofuse.road.runs import TrainedFold, read_plan
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from autofuse.dataset.raw import RawCase
     from autofuse.evaluation.types import Scores
     from autofuse.report.overlays import Pictured
 
@@ -49,7 +52,8 @@ def draw_pictures(
         path = workspace.report / f"{report.run}-{name}.png"
         try:
             if shown:
-                _draw(dataset, spread(shown), f"{dataset.name}: {name} cases, {report.run}", path)
+                reference = read_plan(trained[0]).reference
+                _draw(dataset, spread(shown), reference, f"{dataset.name}: {name} cases, {report.run}", path)
                 made.append(path)
         except (AutofuseError, OSError, ValueError) as error:
             log().warning("%s was not drawn: %s", path, error)
@@ -64,29 +68,39 @@ def spread(shown: Sequence[_Shown], most: int = MOST_CASES) -> list[_Shown]:
     return [ordered[round(index * (len(ordered) - 1) / (most - 1))] for index in range(most)]
 
 
-def _draw(dataset: Dataset, shown: Sequence[_Shown], title: str, path: Path) -> None:
+def _draw(dataset: Dataset, shown: Sequence[_Shown], reference: int, title: str, path: Path) -> None:
     from autofuse.foundation.files import write_bytes
     from autofuse.report.overlays import sheet
 
-    cases = [_pictured(dataset, item) for item in shown]
+    cases = [_pictured(dataset, item, reference) for item in shown]
     write_bytes(path, sheet(cases, dataset.labels, [modality.name for modality in dataset.modalities], title))
 
 
-def _pictured(dataset: Dataset, item: _Shown) -> Pictured:
+def _pictured(dataset: Dataset, item: _Shown, reference: int) -> Pictured:
     from autofuse.dataset.raw import load_case, load_truth
     from autofuse.report.overlays import Pictured
     from autofuse.road.cascade import read_mask
 
-    raw = load_case(dataset, item.case, with_label=False)
+    raw = load_case(dataset, item.case, with_label=False, reference=reference)
     truth = load_truth(dataset, item.case)
     return Pictured(
         name=item.case.id,
-        images=[None if image is None else image.voxels for image in raw.images],
+        images=[_on_reference(raw, channel) for channel in range(len(raw.images))],
         reference=None if truth is None else truth[0],
         prediction=read_mask(dataset, item.case, item.masks),
         geometry=raw.geometry,
         note="" if item.dice is None else f"Dice {item.dice:.3f}",
     )
+
+
+def _on_reference(raw: RawCase, channel: int) -> NDArray[Any] | None:
+    """A modality on the case's reference grid, 0 outside its field of view; None where it is absent."""
+    from autofuse.alignment.regrid import regrid
+
+    image = raw.images[channel]
+    if image is None or raw.on_reference(channel):
+        return None if image is None else image.voxels
+    return regrid(image.voxels, image.geometry, raw.geometry, order=1)[0]
 
 
 def _dice_of(workspace: Workspace, place: str | None) -> dict[str, float | None]:

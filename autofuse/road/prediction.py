@@ -12,7 +12,7 @@ from autofuse.foundation.errors import DataError
 from autofuse.foundation.machine import default_device
 from autofuse.foundation.workspace import Workspace
 from autofuse.road.judging import join_scores, judge_held_out, kept_scores
-from autofuse.road.results import FailedCase, Predicted
+from autofuse.road.results import FailedCase, IncompleteCase, Predicted
 from autofuse.road.runs import TrainedFold, choose_run, read_fold, read_plan
 
 if TYPE_CHECKING:
@@ -127,11 +127,21 @@ def predict_with(
         folder=str(folder.absolute()),
         cases=tuple(item.name for item in outcomes if item.error is None),
         failed=_failures(outcomes),
+        incomplete=_incomplete(outcomes),
     )
 
 
 def _failures(outcomes: Sequence[Outcome[PredictedCase]]) -> tuple[FailedCase, ...]:
     return tuple(FailedCase(case=item.name, problem=str(item.error)) for item in outcomes if item.error is not None)
+
+
+def _incomplete(outcomes: Sequence[Outcome[PredictedCase]]) -> tuple[IncompleteCase, ...]:
+    seen = [(item.name, item.value.seen) for item in outcomes if item.value is not None]
+    return tuple(
+        IncompleteCase(case=name, absent=what.absent, partly=what.partly, words=what.in_words())
+        for name, what in seen
+        if what.in_words()
+    )
 
 
 def score_held_out(

@@ -17,6 +17,20 @@ class FailedCase(Value):
     problem: str
 
 
+class IncompleteCase(Value):
+    """A case that was predicted from less than all modalities, whole.
+
+    Attributes:
+        absent: modalities that it lacks; partly: (modality, share of the image that it covers).
+        words: the same for people.
+    """
+
+    case: str
+    absent: tuple[str, ...] = ()
+    partly: tuple[tuple[str, float], ...] = ()
+    words: str
+
+
 class Predicted(StoredValue):
     """Masks of one command `autofuse predict`.
 
@@ -24,6 +38,7 @@ class Predicted(StoredValue):
         run, folds: whose models were averaged.
         folder: where the masks are, absolute.
         cases: that have a mask now; failed: the others.
+        incomplete: those of ``cases`` that lack a modality, or see a part of the image only with it.
     """
 
     kind: ClassVar[str] = "predicted"
@@ -33,6 +48,7 @@ class Predicted(StoredValue):
     folder: str
     cases: tuple[str, ...]
     failed: tuple[FailedCase, ...] = ()
+    incomplete: tuple[IncompleteCase, ...] = ()
 
 
 class FoldReport(Value):
