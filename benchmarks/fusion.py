@@ -82,7 +82,9 @@ def subsets(options: argparse.Namespace) -> dict[str, Any]:
             described[arm.name] = trained.described()
             for kept in arms.subsets(len(names)):
                 label = "".join(str(channel) for channel in kept)
-                images = arms.only(raw / "imagesTs", kept, options.work / f"images_seed{seed}_{label}")
+                filled = arm is ZERO_FILLED
+                folder = options.work / f"images_{arm.name}_seed{seed}_{label}"
+                images = arms.only(raw / "imagesTs", kept, folder, zero_filled=filled)
                 found = arms.test_dice(trained, images, f"subset_{label}")
                 dice.setdefault((arm.name, kept), {}).update(arms.tagged(found, seed))
     return {"rows": _subset_rows(dice, names), "arms": described}

@@ -14,17 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from autofuse import road
 from autofuse.evaluation.types import Scores
 from autofuse.foundation.machine import default_precision
 from autofuse.foundation.workspace import Workspace
+from autofuse.images import read_image, write_image
 from autofuse.plan.types import Budget, Plan
 from autofuse.road.dials import DIALS_FILE, Dials
-from autofuse.road.phantom_run import SHORT_TRAINING
 
 MEMORY_GIB, MINUTES = 4.0, 2.0
 SPEED = {"flops_per_s": 2.4e11, "elements_per_s": 2.0e8, "threads": 2}
 """About what two busy cores do."""
+SHORT_TRAINING = {"momentum": 0.9, "learning_rate": 0.03}
+"""What plans for few steps ask for; set here so that every arm has it, whatever its plan is for."""
 
 Dice = dict[str, float | None]
 Change = Callable[[Plan], Plan]
@@ -84,7 +88,7 @@ def _planned(arm: Arm, raw: Path, place: Workspace) -> Plan:
     budget = Budget(memory_gib=MEMORY_GIB, minutes=MINUTES, precision=default_precision("cpu"), **SPEED, **arm.wishes)
     if not place.budget.exists():
         budget.save(place.budget)
-        Dials(device="cpu").save(place.folder / DIALS_FILE)
+        Dials(device="cpu", expect_missing=budget.expect_missing).save(place.folder / DIALS_FILE)
     plan = road.plan(raw, workspace=place.root, device="cpu")
     changed = plan if arm.change is None else arm.change(plan)
     if changed != plan:
@@ -125,13 +129,18 @@ def subsets(modalities: int) -> Iterator[tuple[int, ...]]:
         yield from itertools.combinations(range(modalities), count)
 
 
-def only(images: Path, kept: Sequence[int], folder: Path) -> Path:
-    """A copy of a folder of images without the modalities that are not ``kept``."""
+def only(images: Path, kept: Sequence[int], folder: Path, *, zero_filled: bool = False) -> Path:
+    """A copy of a folder of images in which the modalities that are not ``kept`` are absent, or nothing but zeros."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(images.iterdir()):
-        channel = int(path.name.removesuffix(".nii.gz")[-4:])
-        if channel in kept and not (folder / path.name).exists():
-            shutil.copyfile(path, folder / path.name)
+        to = folder / path.name
+        if to.exists():
+            continue
+        if int(path.name.removesuffix(".nii.gz")[-4:]) in kept:
+            shutil.copyfile(path, to)
+        elif zero_filled:
+            image = read_image(path)
+            write_image(to, np.zeros_like(image.voxels), image.geometry)
     return folder
 
 
