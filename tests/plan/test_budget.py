@@ -82,7 +82,7 @@ def test_measured_speed_and_memory_predict_a_real_step() -> None:
     ratios = []
     for _ in range(3):
         budget = measure_budget(4.0, 5.0, "cpu", precision="fp32")
-        command = [sys.executable, str(STEP_IN_A_PROCESS_OF_ITS_OWN)]
+        command = [sys.executable, str(STEP_IN_A_PROCESS_OF_ITS_OWN), "early", "1", "3"]
         finished = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
         flops, activations, parameters, logits, step_s, peak_gib = (float(word) for word in finished.stdout.split())
         cost = Cost(flops, activations, parameters)
