@@ -27,7 +27,7 @@ def index_map(geometry: Geometry, target: Geometry, rigid: Rigid | None = None) 
         rigid: from world positions of the target to those of the image; None where both agree.
     """
     world = target.affine() if rigid is None else rigid.affine() @ target.affine()
-    matrix: NDArray[np.float64] = np.linalg.solve(geometry.affine(), world)
+    matrix: NDArray[np.float64] = np.linalg.inv(geometry.affine()) @ world
     return matrix
 
 

@@ -83,7 +83,8 @@ def load_case(dataset: Dataset, case: Case, *, with_label: bool = True, referenc
         raise DataError("The case has no image at all.", case=case.id, remedy="Add its images or remove the case.")
     warnings = [text for image in present for text in image.warnings]
     geometries = tuple(None if image is None else image.geometry for image in images)
-    label, grid, odd = None, None, ()
+    label, grid = None, None
+    odd: tuple[str, ...] = ()
     if with_label and case.label is not None:
         label, grid, odd = files.label(case.label)
     elif case.label is not None and not on_one_grid(geometries):

@@ -8,7 +8,7 @@ Shapes: B batch, M modality, K classes, S spatial axes (slowest first).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -228,7 +228,7 @@ def _spread(centred: Tensor) -> Tensor:
     return spread
 
 
-def separable_(volume: Tensor, matrices: list[NDArray[np.float64] | None]) -> None:
+def separable_(volume: Tensor, matrices: Sequence[NDArray[np.float64] | None]) -> None:
     """One (n, n) matrix along each axis of ``volume`` (*S), None for none; in place."""
     out = volume
     for axis, matrix in enumerate(matrices):
