@@ -51,6 +51,7 @@ VERBS: tuple[Verb, ...] = (
             ("autofuse plan Dataset104_Hippocampus", "this machine's memory, the default number of steps"),
             ("autofuse plan Dataset104_Hippocampus --memory 8GiB --minutes 20", "what trains well in 20 minutes"),
             ("autofuse plan Dataset101_BraTS13 --expect-missing", "for cases that lack a modality"),
+            ("autofuse plan Dataset103_ACDCScribble --minutes 60 --pilot", "try challengers before deciding"),
         ),
     ),
     Verb(

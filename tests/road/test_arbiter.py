@@ -145,7 +145,7 @@ def test_names_tell_what_differs(planners: None, tmp_path: Path) -> None:
     assert [item.name for item in found] == [
         "supervised",
         "supervised momentum=0.5",
-        "partial learning_rate=0.1 momentum=0.9 weight_decay=0.0",
+        "partial ce_weight=0.1 learning_rate=0.3 momentum=0.9",
     ]
     assert found[1].plan.trainer.fields == {"learning_rate": 0.0, "momentum": 0.5}
     assert {item.trained_under.digest() for item in found} == {ground.plan.digest()}

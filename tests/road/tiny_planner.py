@@ -23,7 +23,8 @@ from autofuse.plan.types import (
     TrainerChoice,
 )
 
-LEARNING: dict[str, JsonValue] = {"learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.0}
+LEARNING: dict[str, JsonValue] = {"ce_weight": 0.1, "learning_rate": 0.3, "momentum": 0.9}
+"""What learns something in so few steps; the cross-entropy alone would first empty the masks."""
 STEPS = 40
 
 
