@@ -138,7 +138,7 @@ class Thresholds:
 
     short_training_steps: int = 20_000
     short_momentum: float = 0.9
-    short_learning_rate: float = 0.03
+    short_learning_rate: float = 0.1
 
     missing_rate: float = 0.01
     full_view: float = 0.98

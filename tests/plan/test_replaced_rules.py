@@ -1,53 +1,52 @@
-"""A rule is replaced, or a row added, without copying the planner."""
+"""A rule is replaced, or a row added, without copying the planner; what the documentation prints is what is tried."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 from plan_examples import GIB4, decision, plan_for
 
-from autofuse.plan.types import Budget
 from autofuse.testing import MadeUpDataset, example_fingerprint
 from autofuse_planners.default import DefaultPlanner
-from autofuse_planners.fusion import FUSION_TABLE, Meeting
-from autofuse_planners.table import Finding, Row
+from autofuse_planners.fusion import FUSION_TABLE
+
+PAGE = Path(__file__).resolve().parents[2] / "documentation" / "how-to" / "write_a_planner.md"
 
 
-def pet_and_ct(meeting: Meeting) -> Finding:
-    """Whether the data set is PET and CT."""
-    names = set(meeting.fingerprint.modalities)
-    return Finding(names == {"PET", "CT"}, "its modalities are " + " and ".join(sorted(names)))
+@pytest.fixture
+def blocks(monkeypatch: pytest.MonkeyPatch) -> list[ModuleType]:
+    """What each printed example defines; the last one lets ``check_planner`` judge the planner before it."""
+    found: list[ModuleType] = []
+    for number, code in enumerate(re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)):
+        module = ModuleType(f"printed_{number}")
+        monkeypatch.setitem(sys.modules, module.__name__, module)  # dataclasses look their module up
+        if "check_planner" in code:
+            module.__dict__["Patient"] = found[-1].Patient
+        exec(code, module.__dict__)
+        found.append(module)
+    return found
 
 
-def test_a_row_is_added_without_a_new_planner() -> None:
-    row = Row("PET and CT", "late", "each is read alone in our clinic", pet_and_ct)
-    planner = DefaultPlanner(fusion_table=(row, *FUSION_TABLE))
+def test_the_printed_examples_do_what_the_page_says(blocks: list[ModuleType]) -> None:
+    numbers, table, rule, judged = blocks
+    assert (numbers.planner.aligned_mm, numbers.planner.self_training_cases) == (3.0, 40)
     fingerprint, labels = example_fingerprint(MadeUpDataset("PET and CT", ("CT", "PET")))
-    plan = planner.plan(fingerprint, labels, GIB4)
+    plan = table.planner.plan(fingerprint, labels, GIB4)
     assert plan.named(plan.configuration).network.topology == "late"
     assert decision(plan, "topology").rule.startswith("PET and CT (its modalities are CT and PET)")
-    assert plan_for("aligned", planner).named("3d").network.topology == "early"
-
-
-@dataclass(frozen=True)
-class Patient(DefaultPlanner):
-    """The default planner, but with a length of its own."""
-
-    def choose_steps(self, default: Any, budget: Budget) -> Any:
-        steps, why = super().choose_steps(default, budget)
-        return 10 * steps, why.model_copy(update={"chosen": str(10 * steps), "rule": "ten times the default's"})
-
-
-def test_one_rule_is_replaced_without_copying_the_rest() -> None:
-    ours, theirs = plan_for("aligned"), plan_for("aligned", Patient())
-    assert theirs.steps == 10 * ours.steps
+    assert plan_for("aligned", table.planner).named("3d").network.topology == "early"
+    ours, theirs = plan_for("aligned"), plan_for("aligned", rule.Patient())
+    assert theirs.steps == 4 * ours.steps
     assert theirs.configurations == ours.configurations
     # What follows from the length follows from the new one.
     assert (theirs.trainer.fields.get("momentum"), ours.trainer.fields.get("momentum")) == (None, 0.9)
+    assert judged.Patient is rule.Patient
 
 
 def test_a_table_without_a_row_that_holds_says_so() -> None:
-    with pytest.raises(LookupError, match="PET and CT: its modalities are T1 and T2"):
-        plan_for("aligned", DefaultPlanner(fusion_table=(Row("PET and CT", "late", "", pet_and_ct),)))
+    with pytest.raises(LookupError, match="there is one modality: the data set has 2"):
+        plan_for("aligned", DefaultPlanner(fusion_table=FUSION_TABLE[:1]))
