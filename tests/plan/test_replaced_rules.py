@@ -25,7 +25,7 @@ def blocks(monkeypatch: pytest.MonkeyPatch) -> list[ModuleType]:
         module = ModuleType(f"printed_{number}")
         monkeypatch.setitem(sys.modules, module.__name__, module)  # dataclasses look their module up
         if "check_planner" in code:
-            module.__dict__["Patient"] = found[-1].Patient
+            module.__dict__["Hurried"] = found[-1].Hurried
         exec(code, module.__dict__)
         found.append(module)
     return found
@@ -39,12 +39,13 @@ def test_the_printed_examples_do_what_the_page_says(blocks: list[ModuleType]) ->
     assert plan.named(plan.configuration).network.topology == "late"
     assert decision(plan, "topology").rule.startswith("PET and CT (its modalities are CT and PET)")
     assert plan_for("aligned", table.planner).named("3d").network.topology == "early"
-    ours, theirs = plan_for("aligned"), plan_for("aligned", rule.Patient())
-    assert theirs.steps == 4 * ours.steps
+    rules = {"short_training_steps": 4000}
+    ours, theirs = plan_for("aligned", DefaultPlanner(**rules)), plan_for("aligned", rule.Hurried(**rules))
+    assert (ours.steps, theirs.steps) == (5000, 2500)
     assert theirs.configurations == ours.configurations
     # What follows from the length follows from the new one.
-    assert (theirs.trainer.fields.get("momentum"), ours.trainer.fields.get("momentum")) == (None, 0.9)
-    assert judged.Patient is rule.Patient
+    assert (theirs.trainer.fields.get("momentum"), ours.trainer.fields.get("momentum")) == (0.9, None)
+    assert judged.Hurried is rule.Hurried
 
 
 def test_a_table_without_a_row_that_holds_says_so() -> None:
