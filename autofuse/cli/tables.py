@@ -93,6 +93,7 @@ def report(ended: RunReport, folder: Path) -> Group:
     rows = {"run": f"{ended.run}, folds {', '.join(str(fold.fold) for fold in ended.folds)}"}
     if ended.predictions is not None:
         rows["masks"] = f"{ended.predicted_cases} test cases in {folder / ended.predictions}"
+    rows |= {item.case: item.words for item in ended.incomplete}
     rows |= {f"failed: {item.case}": item.problem for item in ended.failed}
     rows |= {f"picture, {Path(path).stem.removeprefix(ended.run + '-')}": str(folder / path) for path in ended.pictures}
     rows |= {"workspace": str(folder), "took": f"{ended.minutes:.1f} minutes"}

@@ -69,6 +69,7 @@ class RunReport(StoredValue):
         held_out_dice: over the held-out cases of all folds of this run; None where nothing is held out.
         held_out_scores: folder of their tables.
         predictions: folder of the masks of the test cases, or None without test cases.
+        incomplete: test cases that were predicted from less than all modalities, whole.
         test_dice, test_scores: where the data set has references for its test cases.
         pictures: files for people.
         minutes: that the command took this time.
@@ -86,6 +87,7 @@ class RunReport(StoredValue):
     predictions: str | None = None
     predicted_cases: int = 0
     failed: tuple[FailedCase, ...] = ()
+    incomplete: tuple[IncompleteCase, ...] = ()
     test_dice: float | None = None
     test_scores: str | None = None
     pictures: tuple[str, ...] = ()

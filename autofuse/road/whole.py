@@ -250,6 +250,7 @@ class _Road:
             "predictions": self._relative(Path(masks.folder)),
             "predicted_cases": len(masks.cases),
             "failed": masks.failed,
+            "incomplete": masks.incomplete,
         }
         references = references_of(self.dataset, self.dataset.test_cases)
         references = {name: path for name, path in references.items() if name in masks.cases}
