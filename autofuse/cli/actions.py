@@ -88,7 +88,7 @@ def _explain(options: Namespace) -> Answer:
     def show(console: Console) -> None:
         console.print(to_rich(told.plan, told.fingerprint))
         if paths:
-            console.print(tables.where({f"picture, {Path(path).stem}": path for path in paths}), crop=False)
+            console.print(tables.where({f"picture, {Path(path).stem}": path for path in paths}), soft_wrap=True)
 
     return Answer(lambda: {**to_json(told.plan, told.fingerprint), "pictures": paths}, show)
 

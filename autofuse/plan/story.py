@@ -125,7 +125,7 @@ def _annotation(fingerprint: Fingerprint) -> Iterator[str]:
     if bare:
         yield f"{bare} of {total} cases have no outline."
     if total - bare < FEW_CASES:
-        yield f"Only {_count(total - bare, 'case')} can be judged by: scores will be uncertain."
+        yield f"With {_count(total - bare, 'case')} outlined, scores will be uncertain."
 
 
 def _absent_classes(fingerprint: Fingerprint) -> Iterator[str]:

@@ -44,7 +44,7 @@ def test_missing_images_and_sparse_labels_are_counted() -> None:
     assert "T2 in 4 of 12 cases" in tell(*planned("missing modality"))[1]
     told = tell(*planned("few labels"))[1]
     assert "8 of 12 cases have no outline" in told
-    assert "Only 4 cases can be judged by" in told
+    assert "With 4 cases outlined, scores will be uncertain" in told
     thick = tell(*planned("thick stack"))[1]
     assert "12 of 12 cases are labelled in part only: 5.0% of the voxels" in thick
     assert "7.1 times further apart" in thick
