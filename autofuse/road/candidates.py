@@ -56,12 +56,15 @@ def tried_configuration(plan: Plan) -> Configuration:
 
 
 def _challenger(ground: Ground, nominated: Plan, challenger: Challenger) -> Candidate:
+    from autofuse.training.run import make_trainer
+
     own = tried_configuration(nominated).network.topology
     under = nominated
     if challenger.topology is not None and challenger.topology != own:
         under = _planned_for(ground, nominated, challenger.topology)
     choice = challenger.trainer
     trainer = TrainerChoice(name=choice.name, fields={**planned_fields(under, choice.name), **choice.fields})
+    make_trainer(trainer.name, trainer.fields)  # is it installed, and does it have these fields?
     return Candidate(
         "", under.model_copy(update={"trainer": trainer}), tried_configuration(under), under, challenger.because
     )
@@ -93,7 +96,7 @@ def _named(candidates: list[Candidate], nominated: Plan) -> list[Candidate]:
     for candidate in candidates:
         trainer = candidate.plan.trainer
         name = _trainer_words(trainer, planned_fields(nominated, trainer.name))
-        name += f" + {candidate.topology}" if several else ""
+        name += f" on {candidate.topology}" if several else ""
         taken = {item.name for item in named}
         number = 2
         unique = name
@@ -107,9 +110,9 @@ def _named(candidates: list[Candidate], nominated: Plan) -> list[Candidate]:
 
 def _words(challenger: Challenger, nominated: Plan) -> str:
     name = _trainer_words(challenger.trainer, planned_fields(nominated, challenger.trainer.name))
-    return name if challenger.topology is None else f"{name} + {challenger.topology}"
+    return name if challenger.topology is None else f"{name} on {challenger.topology}"
 
 
 def _trainer_words(trainer: TrainerChoice, planned: dict[str, JsonValue]) -> str:
-    fields = {key: value for key, value in trainer.fields.items() if planned.get(key) != value}
+    fields = {key: value for key, value in sorted(trainer.fields.items()) if planned.get(key) != value}
     return " ".join([trainer.name, *(f"{key}={value}" for key, value in fields.items())])

@@ -6,6 +6,7 @@ road.plan("Dataset103_ACDCScribble", minutes=60, pilot=True)
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -180,6 +181,7 @@ def _flown(ground: Ground, pilot: Pilot, candidates: Sequence[Candidate], worker
         f"Pilot: {len(pilot.trials)} candidates for about {pilot.seconds / 60:.1f} minutes together, judged on "
         f"{pilot.judging_cases} held-out cases."
     )
+    started = time.monotonic()
     by_name = {candidate.name: candidate for candidate in candidates}
     trials = []
     for trial in pilot.trials:
@@ -190,6 +192,7 @@ def _flown(ground: Ground, pilot: Pilot, candidates: Sequence[Candidate], worker
                 raise  # without the default there is nothing to be better than
             say(f"{trial.name} cannot be tried: {error.problem}")
             trials.append(trial.model_copy(update={"problem": error.problem}))
+    say(f"The pilot took {(time.monotonic() - started) / 60:.1f} minutes now; {pilot.seconds / 60:.1f} were predicted.")
     return judged(pilot.model_copy(update={"trials": tuple(trials)}))
 
 

@@ -129,14 +129,14 @@ def _ground(folder: Path, planner: str, **options: object) -> Ground:
 def test_topology_challengers_get_a_plan_of_their_own(planners: None, tmp_path: Path) -> None:
     ground = _ground(tmp_path, "Topologies")
     found, left_out = candidates_of(ground, ground.plan)
-    assert [item.name for item in found] == ["supervised + early", "supervised + stems"]
+    assert [item.name for item in found] == ["supervised on early", "supervised on stems"]
     assert [item.topology for item in found] == ["early", "stems"]
     assert found[0].trained_under is ground.plan
     assert found[1].trained_under.budget == ground.plan.budget
     assert found[1].trained_under.digest() != ground.plan.digest()
-    (unplanned,) = left_out
-    assert unplanned.name == "supervised + unheard_of"
-    assert "plans early instead" in unplanned.problem
+    assert [item.name for item in left_out] == ["supervised on unheard_of", "somebody's"]
+    assert "plans early instead" in left_out[0].problem
+    assert "No trainer is called" in left_out[1].problem
 
 
 def test_names_tell_what_differs(planners: None, tmp_path: Path) -> None:
@@ -161,12 +161,12 @@ def test_the_winners_plan_says_why(planners: None, tmp_path: Path) -> None:
     assert plan.named(plan.configuration).network.topology == "stems"
     assert (plan.budget, plan.planner) == (ground.plan.budget, ground.plan.planner)
     told = " ".join(to_text(plan).split())
-    assert "arbiter: supervised + stems instead of supervised + early" in told
-    assert "supervised + stems +0.100 (95% from +0.100 to +0.100)" in told
+    assert "arbiter: supervised on stems instead of supervised on early" in told
+    assert "supervised on stems +0.100 (95% from +0.100 to +0.100)" in told
     kept = arbitrated(judged(_pilot(default, _trial(stems.name, 0.1, 0.1, 0.1, 0.1))), ground.plan, found)
     assert kept.model_copy(update={"decisions": ground.plan.decisions}) == ground.plan
-    assert kept.decisions[-1].chosen == "supervised + early stays"
-    assert kept.decisions[-1].alternatives == ("supervised + stems: does not win",)
+    assert kept.decisions[-1].chosen == "supervised on early stays"
+    assert kept.decisions[-1].alternatives == ("supervised on stems: does not win",)
 
 
 def test_everybody_gets_the_same_time(planners: None, tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def test_another_topology_is_tried_like_any_challenger(tmp_path: Path) -> None:
     plan = road.plan(raw, **_options(tmp_path, "Topologies"), pilot_minutes=MINUTES)
     pilot = _pilot_of(place)
     assert [trial.topology for trial in pilot.trials] == ["early", "stems"]
-    assert [item.name for item in pilot.left_out] == ["supervised + unheard_of"]
+    assert [item.name for item in pilot.left_out] == ["supervised on unheard_of", "somebody's"]
     stems = read_fold(place.folder / pilot.trials[1].runs[0])
     own = Plan.load(stems.folder / "plan.json")
     assert own.named("3d").network.topology == "stems"

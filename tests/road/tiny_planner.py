@@ -73,11 +73,12 @@ class LazyDefault(Teaching):
 
 
 class Topologies(Teaching):
-    """Challenges concatenation with stems and with something that nobody has."""
+    """Challenges concatenation with stems, and with two things that nobody has."""
 
     challengers = (
         Challenger(trainer=TrainerChoice(name="supervised"), topology="stems", because="one stem a modality"),
         Challenger(trainer=TrainerChoice(name="supervised"), topology="unheard_of", because="why not"),
+        Challenger(trainer=TrainerChoice(name="somebody's"), because="it is not installed"),
     )
 
     def plan(self, fingerprint: Fingerprint, labels: Labels, budget: Budget) -> Plan:
