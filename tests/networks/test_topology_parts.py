@@ -7,8 +7,8 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from measured_cost import STATISTICS_SHARE, measured_activations
 from network_plans import everything, small_plan
-from test_network_cost import STATISTICS_SHARE, measured_activations
 from torch import Tensor, nn
 
 from autofuse.networks import TOPOLOGIES, topology
