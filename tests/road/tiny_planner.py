@@ -33,6 +33,7 @@ class Teaching:
 
     fields: ClassVar[dict[str, JsonValue]] = LEARNING
     challengers: ClassVar[tuple[Challenger, ...]] = ()
+    steps: ClassVar[int] = STEPS
 
     def plan(self, fingerprint: Fingerprint, labels: Labels, budget: Budget) -> Plan:
         """One small network for every data set; the topology that is asked for."""
@@ -49,7 +50,7 @@ class Teaching:
             configuration="3d",
             trainer=TrainerChoice(name="supervised", fields=dict(self.fields)),
             challengers=self.challengers,
-            steps=STEPS,
+            steps=self.steps,
             decisions=(Decision(what="patch", chosen="16", rule="tiny", evidence={"cases": len(fingerprint.cases)}),),
         )
 
@@ -75,6 +76,7 @@ class LazyDefault(Teaching):
 class Topologies(Teaching):
     """Challenges concatenation with stems, and with two things that nobody has."""
 
+    steps = 4
     challengers = (
         Challenger(trainer=TrainerChoice(name="supervised"), topology="stems", because="one stem a modality"),
         Challenger(trainer=TrainerChoice(name="supervised"), topology="unheard_of", because="why not"),
