@@ -72,7 +72,7 @@ def register(
 
 @dataclass(frozen=True)
 class _Pair:
-    """Both images (SimpleITK's) on isotropic grids along the fixed one's axes, and what each sees; mm from its first voxel.
+    """Both images (SimpleITK's) on isotropic grids along the fixed one's axes, mm from its first voxel, with masks.
 
     Attributes:
         axes: array axes along which the grid has more than one sample, ascending; the images have no others.
