@@ -205,7 +205,7 @@ def _registration_decision(meeting: Meeting, registration: RegistrationPlan | No
             chosen="none",
             rule=f"{alignment.distance()}; {alignment.trial()}" if stays else alignment.distance(),
             evidence=evidence,
-            alternatives=() if stays else ("rigid: moves nothing that lies apart, and blurs",),
+            alternatives=() if stays else ("rigid: there is nothing to mend",),
         )
     return Decision(
         what="registration",

@@ -28,6 +28,9 @@ def to_json(plan: Plan, fingerprint: Fingerprint | None = None) -> dict[str, Any
         "budget": plan.budget.model_dump(mode="json"),
         "configuration": plan.configuration,
         "trainer": plan.trainer.model_dump(mode="json"),
+        "challengers": [item.model_dump(mode="json") for item in plan.challengers],
+        "reference": plan.modalities[plan.reference],
+        "registration": None if plan.registration is None else plan.registration.model_dump(mode="json"),
         "steps": plan.steps,
         "configurations": [item.model_dump(mode="json") for item in plan.configurations],
         "decisions": [item.model_dump(mode="json") for item in plan.decisions],
@@ -105,6 +108,8 @@ def _budget_line(plan: Plan) -> str:
             f"; measured {budget.flops_per_s / 1e9:.3g} GFLOP/s and "
             f"{budget.elements_per_s / 1e6:.3g} million elements/s on {budget.threads} threads"
         )
+    text += "; modalities may be absent at prediction" if budget.expect_missing else ""
+    text += "; a fused image is asked for" if budget.want_fused else ""
     return text + "."
 
 

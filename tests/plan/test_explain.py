@@ -32,6 +32,12 @@ def test_text_says_the_dials_the_default_and_stays_within_its_width() -> None:
     assert to_text(PLAN, width=100) == text
 
 
+def test_wishes_stand_beside_the_dials() -> None:
+    plan = PLAN.model_copy(update={"budget": PLAN.budget.model_copy(update={"expect_missing": True})})
+    assert "modalities may be absent at prediction." in " ".join(to_text(plan).split())
+    assert "absent at prediction" not in to_text(PLAN)
+
+
 def test_names_from_the_data_set_are_not_taken_for_markup() -> None:
     assert "normalisation of [bold]T2" in to_text(PLAN)
 
@@ -40,4 +46,5 @@ def test_json_holds_the_same() -> None:
     content = json.loads(json.dumps(to_json(PLAN), allow_nan=False))
     assert [item["what"] for item in content["decisions"]] == [item.what for item in PLAN.decisions]
     assert content["plan"] == PLAN.digest()
+    assert (content["reference"], content["registration"], content["challengers"]) == ("T1", None, [])
     assert {item["name"] for item in content["configurations"]} >= {"2d", "3d"}
