@@ -1,16 +1,18 @@
-"""A data set, measured: case by case, in parallel, resumable, then pooled."""
+"""A data set, measured: case by case, in parallel, resumable, then pooled; and registration tried on a few cases."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from autofuse.dataset.types import Case, Dataset
 from autofuse.fingerprint.case import CaseRecord, examine
-from autofuse.fingerprint.pooling import pool_classes, pool_intensities
+from autofuse.fingerprint.pooling import pool_classes, pool_intensities, pool_reference
 from autofuse.fingerprint.sources import source_stamp
-from autofuse.fingerprint.types import Fingerprint
+from autofuse.fingerprint.trials import TrialRecord, try_registration
+from autofuse.fingerprint.types import Fingerprint, RegistrationFacts
 from autofuse.foundation.errors import AutofuseError, DataError, ModelError
 from autofuse.foundation.files import sweep_temps
 from autofuse.foundation.values import short_hash
@@ -24,8 +26,9 @@ _NOT_MEASURED = {"root", "test_cases", "fixed_splits", "subject_rule", "file_end
 def measure(dataset: Dataset, workspace: Workspace, *, workers: int | None = None) -> Fingerprint:
     """The fingerprint of ``dataset``, also saved as ``workspace.fingerprint``.
 
-    What was measured on a case is kept in ``workspace.fingerprint_cases`` and used again while its files are
-    unchanged. The result depends neither on the number of workers nor on the order in which they finish.
+    What was measured on a case is kept in ``workspace.fingerprint_cases`` (``fingerprint_trials`` for registration),
+    and used again while its files are unchanged. The result depends neither on the number of workers nor on the order
+    in which they finish.
 
     Raises:
         DataError: if cases cannot be used; it names all of them.
@@ -44,12 +47,15 @@ def measure(dataset: Dataset, workspace: Workspace, *, workers: int | None = Non
     outcomes = run_units(partial(_examine_and_keep, alone, folder), items, label="Measuring", workers=workers)
     _refuse_failures(dataset, outcomes)
     records |= {outcome.name: outcome.value for outcome in outcomes if outcome.value is not None}
-    fingerprint = pool(dataset, [records[case.id] for case in dataset.cases])
+    measured = [records[case.id] for case in dataset.cases]
+    trials = try_registration(dataset, measured, workspace.fingerprint_trials, workers)
+    _refuse_failures(dataset, trials)
+    fingerprint = pool(dataset, measured, [trial.value for trial in trials if trial.value is not None])
     fingerprint.save(workspace.fingerprint)
     return fingerprint
 
 
-def pool(dataset: Dataset, records: Sequence[CaseRecord]) -> Fingerprint:
+def pool(dataset: Dataset, records: Sequence[CaseRecord], trials: Sequence[TrialRecord] = ()) -> Fingerprint:
     """The fingerprint that follows from what was measured on each case; cases in it keep no quantiles."""
     ordered = sorted(records, key=lambda record: record.facts.id)
     facts = tuple(record.facts for record in ordered)
@@ -64,7 +70,13 @@ def pool(dataset: Dataset, records: Sequence[CaseRecord]) -> Fingerprint:
         intensities=tuple(pool_intensities(ordered, index) for index in range(len(dataset.modalities))),
         classes=pool_classes(facts, dataset.labels),
         cases=facts,
+        reference=dataset.reference if dataset.reference is not None else pool_reference(facts),
+        registrations=tuple(sorted((item for trial in trials for item in trial.found), key=_place)),
     )
+
+
+def _place(item: RegistrationFacts) -> tuple[str, int, int]:
+    return item.case, item.fixed, item.moving
 
 
 def dataset_digest(dataset: Dataset) -> str:
@@ -97,7 +109,7 @@ def _examine_and_keep(dataset: Dataset, folder: Path, case: Case) -> CaseRecord:
     return record
 
 
-def _refuse_failures(dataset: Dataset, outcomes: Sequence[Outcome[CaseRecord]]) -> None:
+def _refuse_failures(dataset: Dataset, outcomes: Sequence[Outcome[Any]]) -> None:
     """Raise one error that names every case that could not be measured."""
     failed = [(outcome.name, outcome.error) for outcome in outcomes if outcome.error is not None]
     if not failed:

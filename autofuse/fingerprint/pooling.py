@@ -1,8 +1,9 @@
-"""What the cases say together: intensities per modality, sizes per class."""
+"""What the cases say together: intensities per modality, sizes per class, the modality that carries the masks."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean, median
 
@@ -47,6 +48,14 @@ def pool_classes(cases: Sequence[CaseFacts], labels: Labels) -> tuple[ClassFacts
     dense = [case for case in cases if case.annotation == "dense"]
     trusted = dense or [case for case in cases if case.annotation == "sparse"]
     return tuple(_class_facts(item.name, index, cases, trusted) for index, item in enumerate(labels.classes))
+
+
+def pool_reference(cases: Sequence[CaseFacts]) -> int:
+    """The channel on whose grid most masks lie, else the one that most cases have; the first of equals."""
+    votes = Counter(case.mask_modality for case in cases if case.mask_modality is not None)
+    if not votes:
+        votes = Counter(channel for case in cases for channel, there in enumerate(case.present) if there)
+    return min(votes, key=lambda channel: (-votes[channel], channel), default=0)
 
 
 def _class_facts(name: str, index: int, cases: Sequence[CaseFacts], trusted: Sequence[CaseFacts]) -> ClassFacts:

@@ -1,7 +1,7 @@
 """Where everything made for a data set stands: one folder, relative paths inside, nothing written elsewhere.
 
 <root>/<data set>/
-    fingerprint.json   fingerprint_cases/<case>.json
+    fingerprint.json   fingerprint_cases/<case>.json   fingerprint_trials/<case>.json
     budget.json        plan.json        splits.json        pilot.json
     prepared/<configuration>-<hash>/<case>/
     runs/<configuration>-<trainer>-<hash>/fold_<k>/        runs/pilot/<the same>
@@ -44,6 +44,11 @@ class Workspace:
     def fingerprint_cases(self) -> Path:
         """What was measured on each case; lets an interrupted fingerprint go on."""
         return self.folder / "fingerprint_cases"
+
+    @property
+    def fingerprint_trials(self) -> Path:
+        """What registering a few cases brought."""
+        return self.folder / "fingerprint_trials"
 
     @property
     def budget(self) -> Path:

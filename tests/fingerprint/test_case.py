@@ -11,7 +11,8 @@ from measured_set import SPACING_ZYX, one_case, write_set
 
 from autofuse.dataset.opening import open_dataset
 from autofuse.dataset.types import IGNORE, LabelClass, Labels
-from autofuse.fingerprint.case import measure_case, measure_classes
+from autofuse.fingerprint.case import measure_case
+from autofuse.fingerprint.classes import measure_classes
 from autofuse.fingerprint.sources import source_digest, source_stamp
 from autofuse.fingerprint.types import CaseFacts
 from autofuse.foundation.errors import DataError
@@ -69,8 +70,8 @@ def test_regions_count_all_their_values() -> None:
     index = np.zeros((4, 4, 4), np.int16)
     index[0, 0, 0], index[0, 0, 1], index[3, 3, 3], index[2, 0, 0] = 1, 2, 2, IGNORE
     whole, core = measure_classes(index, labels)
-    assert (whole.voxels, whole.components) == (3, 2)
-    assert (core.voxels, core.components) == (2, 2)
+    assert (whole.voxels, whole.components) == (3, (1, 2))
+    assert (core.voxels, core.components) == (2, (1, 1))
 
 
 def test_digest_follows_contents_and_stamp_follows_files(tmp_path: Path) -> None:
