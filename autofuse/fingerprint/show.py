@@ -1,4 +1,4 @@
-"""A fingerprint for people: grids, annotation, modalities and classes in tables."""
+"""A fingerprint for people: what is unusual in words, then modalities, grids, alignment, annotation and classes."""
 
 from __future__ import annotations
 
@@ -7,21 +7,33 @@ from collections.abc import Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from autofuse.fingerprint.apart import summaries
+from autofuse.fingerprint.oddities import oddities
 from autofuse.fingerprint.types import CaseFacts, Fingerprint
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
+_PATTERNS_AT_MOST = 12
+
 
 def to_rich(fingerprint: Fingerprint) -> Group:
-    """A headline, grids, modalities and classes."""
+    """A headline, what is unusual, and tables; those that would say nothing are left out."""
     from rich.console import Group
     from rich.text import Text
 
     parts: list[Any] = [Text(_headline(fingerprint), style="bold"), Text(_annotation(fingerprint.cases)), Text()]
-    parts += [_grids(fingerprint.cases), _modalities(fingerprint), _classes(fingerprint)]
-    return Group(*parts)
+    parts += [_unusual(fingerprint), Text()]
+    if len(fingerprint.patterns) > 1:
+        parts.append(_presence(fingerprint))
+    parts.append(_modalities(fingerprint))
+    if any(case.pairs for case in fingerprint.cases):
+        parts.append(_pairs(fingerprint))
+    parts.append(_grids(fingerprint.cases))
+    if any(grid is not None and not grid.same for case in fingerprint.cases for grid in case.grids):
+        parts.append(_own_grids(fingerprint))
+    return Group(*parts, _classes(fingerprint))
 
 
 def _headline(fingerprint: Fingerprint) -> str:
@@ -32,6 +44,15 @@ def _headline(fingerprint: Fingerprint) -> str:
     )
 
 
+def _unusual(fingerprint: Fingerprint) -> Any:
+    from rich.text import Text
+
+    found = oddities(fingerprint)
+    if not found:
+        return Text("Nothing unusual.", style="green")
+    return Text("\n".join(["Unusual:", *(f"  • {sentence}" for sentence in found)]), style="yellow")
+
+
 def _annotation(cases: Sequence[CaseFacts]) -> str:
     counts = Counter(str(case.annotation) for case in cases)
     names = {"dense": "densely labelled", "sparse": "sparsely labelled", "none": "unlabelled"}
@@ -40,12 +61,57 @@ def _annotation(cases: Sequence[CaseFacts]) -> str:
     return text + (f" (median {median(sparse):.2%} of their voxels)" if sparse else "")
 
 
-def _grids(cases: Sequence[CaseFacts]) -> Table:
-    from rich.table import Table
+def _presence(fingerprint: Fingerprint) -> Table:
+    table = _table("Modalities that cases have", "cases", *fingerprint.modalities)
+    for present, count in fingerprint.patterns[:_PATTERNS_AT_MOST]:
+        table.add_row(str(count), *("●" if there else "·" for there in present))
+    more = fingerprint.patterns[_PATTERNS_AT_MOST:]
+    if more:
+        table.add_row(f"{sum(count for _, count in more)} in {len(more)} other ways")
+    return table
 
-    table = Table(title="Grids (z, y, x)", title_justify="left")
-    for column in ("", "smallest", "median", "largest"):
-        table.add_column(column)
+
+def _modalities(fingerprint: Fingerprint) -> Table:
+    title = "Modalities (intensities inside labelled foreground)"
+    table = _table(title, "name", "missing", "mean ± std", "0.5 %", "median", "99.5 %", "voxels")
+    for name, rate, facts in zip(
+        fingerprint.modalities, fingerprint.missing_rates, fingerprint.intensities, strict=True
+    ):
+        numbers = (facts.percentile_00_5, facts.median, facts.percentile_99_5)
+        spread = f"{facts.mean:.4g} ± {facts.std:.4g}"
+        table.add_row(name, f"{rate:.0%}", spread, *(f"{value:.4g}" for value in numbers), f"{facts.voxels:,}")
+    return table
+
+
+def _pairs(fingerprint: Fingerprint) -> Table:
+    columns = ("pair", "cases", "reliable", "median mm", "90 % below mm", "verdict", "registered mm", "redundancy")
+    table = _table("How far modalities lie apart", *columns)
+    names = fingerprint.modalities
+    for item in summaries(fingerprint.cases):
+        left = [
+            trial.after_mm
+            for trial in fingerprint.registrations
+            if (trial.fixed, trial.moving) == (item.fixed, item.moving)
+        ]
+        table.add_row(
+            f"{names[item.fixed]} - {names[item.moving]}",
+            str(item.cases),
+            str(item.reliable),
+            _distance(item.median_mm, item.resolution_mm) if item.reliable else "-",
+            _distance(item.p90_mm, item.resolution_mm) if item.reliable else "-",
+            item.verdict,
+            f"{median(left):.1f} ({len(left)} cases)" if left else "-",
+            f"{item.redundancy:.0%}",
+        )
+    return table
+
+
+def _distance(mm: float, resolution_mm: float) -> str:
+    return f"{mm:.1f}" if mm >= resolution_mm else f"below {resolution_mm:.1f}"
+
+
+def _grids(cases: Sequence[CaseFacts]) -> Table:
+    table = _table("Grids of the reference modality (z, y, x)", "", "smallest", "median", "largest")
     rows: tuple[tuple[str, list[tuple[float, float, float]]], ...] = (
         ("shape", [case.shape for case in cases]),
         ("cropped shape", [case.cropped_shape for case in cases]),
@@ -59,31 +125,61 @@ def _grids(cases: Sequence[CaseFacts]) -> Table:
     return table
 
 
-def _modalities(fingerprint: Fingerprint) -> Table:
-    from rich.table import Table
-
-    table = Table(title="Modalities (intensities inside labelled foreground)", title_justify="left")
-    for column in ("name", "missing", "mean ± std", "0.5 %", "median", "99.5 %", "voxels"):
-        table.add_column(column, justify="left" if column == "name" else "right")
-    for name, rate, facts in zip(
-        fingerprint.modalities, fingerprint.missing_rates, fingerprint.intensities, strict=True
-    ):
-        numbers = (facts.percentile_00_5, facts.median, facts.percentile_99_5)
-        spread = f"{facts.mean:.4g} ± {facts.std:.4g}"
-        table.add_row(name, f"{rate:.0%}", spread, *(f"{value:.4g}" for value in numbers), f"{facts.voxels:,}")
+def _own_grids(fingerprint: Fingerprint) -> Table:
+    columns = ("name", "own grid in", "median shape", "median spacing mm", "sees (median)", "sees (least)")
+    table = _table("Grids of each modality, and how much of the reference field of view it sees", *columns)
+    for channel, name in enumerate(fingerprint.modalities):
+        grids = [grid for case in fingerprint.cases if case.grids and (grid := case.grids[channel]) is not None]
+        if not grids:
+            continue
+        shapes, steps = (list(zip(*values, strict=True)) for values in _columns(grids))
+        seen = [grid.overlap for grid in grids]
+        table.add_row(
+            name + (" (reference)" if channel == fingerprint.reference else ""),
+            f"{sum(not grid.same for grid in grids)} of {len(grids)}",
+            _by([median(axis) for axis in shapes]),
+            _by([median(axis) for axis in steps]),
+            f"{median(seen):.0%}",
+            f"{min(seen):.0%}",
+        )
     return table
 
 
+def _columns(grids: Sequence[Any]) -> tuple[list[tuple[float, ...]], list[tuple[float, ...]]]:
+    return [grid.shape for grid in grids], [grid.spacing_mm for grid in grids]
+
+
 def _classes(fingerprint: Fingerprint) -> Table:
+    labelled = [case for case in fingerprint.cases if case.annotation != "none"]
+    sparse = any(case.annotation == "sparse" for case in labelled)
+    kind = "Regions" if fingerprint.has_regions else "Classes"
+    columns = ("name", "cases", "absent in", "volume ml", "components", "their ml", "share of the image")
+    table = _table(f"{kind} (medians over the cases that have them)", *columns, *(("strokes cover",) if sparse else ()))
+    for index, item in enumerate(fingerprint.classes):
+        sizes = [case.class_component_ml[index] for case in labelled if case.class_component_ml]
+        shown = [size for size in sizes if size[2] > 0]
+        pieces = f"{median(s[0] for s in shown):.2g} to {median(s[2] for s in shown):.2g}" if shown else "-"
+        covers = [case.class_cover[index] for case in labelled if case.class_cover and case.class_cover[index] > 0]
+        table.add_row(
+            item.name,
+            str(item.cases),
+            str(len(labelled) - item.cases),
+            f"{item.volume_ml_median:.4g}",
+            f"{item.components_median:g}",
+            pieces,
+            f"{item.volume_fraction_mean:.3%}",
+            *((f"{median(covers):.0%}" if covers else "-",) if sparse else ()),
+        )
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    """An empty table; the first column is text, the others are numbers."""
     from rich.table import Table
 
-    kind = "Regions" if fingerprint.has_regions else "Classes"
-    table = Table(title=f"{kind} (medians over the cases that have them)", title_justify="left")
-    for column in ("name", "cases", "volume ml", "components", "share of the image"):
-        table.add_column(column, justify="left" if column == "name" else "right")
-    for item in fingerprint.classes:
-        share = f"{item.volume_fraction_mean:.3%}"
-        table.add_row(item.name, str(item.cases), f"{item.volume_ml_median:.4g}", f"{item.components_median:g}", share)
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left")
     return table
 
 

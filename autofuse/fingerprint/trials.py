@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from autofuse.dataset.types import Case, Dataset
+from autofuse.fingerprint.apart import aligned_within_mm, percentile, reliable_pairs
 from autofuse.fingerprint.case import CaseRecord
 from autofuse.fingerprint.types import CaseFacts, PairFacts, RegistrationFacts
 from autofuse.foundation.errors import ModelError
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 TRIED_AT_MOST = 10
 """Cases that are registered: those that lie furthest apart."""
-APART_MM, APART_PERCENTILE = 2.0, 90.0
-"""Nothing is registered where modalities lie closer than this, or than one voxel, in so many percent of the cases."""
 LARGEST_SHIFT_MM, LARGEST_ROTATION_DEGREES = 80.0, 30.0
 """Transforms beyond these are failures."""
 
@@ -42,8 +41,7 @@ def cases_to_try(cases: Sequence[CaseFacts]) -> tuple[str, ...]:
     apart = {case.id: max(pair.distance_mm for pair in pairs) for case in cases if (pairs := reliable_pairs(case))}
     if not apart:
         return ()
-    voxel_mm = float(np.median([np.prod(case.spacing_mm) for case in cases])) ** (1 / 3)
-    if np.percentile(list(apart.values()), APART_PERCENTILE) <= max(voxel_mm, APART_MM):
+    if percentile(list(apart.values())) <= aligned_within_mm(cases):
         return ()
     return tuple(sorted(apart, key=lambda name: (-apart[name], name))[:TRIED_AT_MOST])
 
@@ -81,11 +79,6 @@ def try_case(dataset: Dataset, case: Case, pairs: Sequence[PairFacts]) -> tuple[
         if pair.reliable and fixed is not None and moving is not None:
             found.append(_try_pair(case.id, pair, fixed, moving))
     return tuple(found)
-
-
-def reliable_pairs(case: CaseFacts) -> list[PairFacts]:
-    """The pairs of a case whose displacement can be believed."""
-    return [pair for pair in case.pairs if pair.reliable]
 
 
 def _try_pair(case: str, pair: PairFacts, fixed: Image, moving: Image) -> RegistrationFacts:
