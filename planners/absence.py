@@ -19,13 +19,20 @@ class Absence:
         missing: largest share of cases that lack one modality.
         partial: share of cases in which a modality sees only part of the reference's field of view.
         paired: cases that show two modalities of a common field of view.
-        reasons: why modalities must be able to be absent; () where they need not.
+        lacking: why a case may lack a modality altogether; () where none does.
+        in_part: why a modality may be absent in part of a case; () where each sees the whole field of view.
     """
 
     missing: float
     partial: float
     paired: int
-    reasons: tuple[str, ...]
+    lacking: tuple[str, ...]
+    in_part: tuple[str, ...]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why modalities must be able to be absent, wholly or in part; () where they need not."""
+        return (*self.lacking, *self.in_part)
 
 
 def measure_absence(fingerprint: Fingerprint, budget: Budget, rules: Thresholds) -> Absence:
@@ -33,17 +40,17 @@ def measure_absence(fingerprint: Fingerprint, budget: Budget, rules: Thresholds)
     missing = max(fingerprint.missing_rates)
     partial = sum(_sees_in_part(case, rules) for case in fingerprint.cases) / len(fingerprint.cases)
     optional = [name for name, can in zip(fingerprint.modalities, fingerprint.optional, strict=True) if can]
-    reasons = []
+    lacking, in_part = [], []
     if missing > rules.missing_rate:
-        reasons.append(f"up to {missing:.0%} of the cases lack one")
+        lacking.append(f"up to {missing:.0%} of the cases lack one")
     if optional:
-        reasons.append(f"{', '.join(optional)} marked as optional")
+        lacking.append(f"{', '.join(optional)} marked as optional")
     if budget.expect_missing:
-        reasons.append("asked for with --expect-missing")
+        lacking.append("asked for with --expect-missing")
     if partial > rules.missing_rate:
-        reasons.append(f"in {partial:.0%} of the cases one covers under {rules.full_view:.0%} of the field of view")
+        in_part.append(f"in {partial:.0%} of the cases one covers under {rules.full_view:.0%} of the field of view")
     paired = sum(_is_paired(case, rules) for case in fingerprint.cases)
-    return Absence(missing, partial, paired, tuple(reasons))
+    return Absence(missing, partial, paired, tuple(lacking), tuple(in_part))
 
 
 def absence_evidence(fingerprint: Fingerprint, absence: Absence) -> dict[str, JsonValue]:
@@ -63,15 +70,17 @@ def absence_evidence(fingerprint: Fingerprint, absence: Absence) -> dict[str, Js
 def choose_dropout(
     fingerprint: Fingerprint, absence: Absence, several: bool, rules: Thresholds
 ) -> tuple[float, Decision]:
-    """p = clip(largest missing rate, low, high) where modalities can be absent; a sample's last one always stays.
+    """p = clip(largest missing rate, low, high) where a case can lack a modality; a sample's last one always stays.
+
+    Where modalities are only absent in part, training sees that absence as prediction will, and nothing is dropped.
 
     Args:
         several: whether the network sees several modalities of a case at once.
     """
-    needed = several and bool(absence.reasons)
+    needed = several and bool(absence.lacking)
     dropout = min(max(absence.missing, rules.dropout_low), rules.dropout_high) if needed else 0.0
     low, high = rules.dropout_low, rules.dropout_high
-    rule = f"modalities can be absent: the largest missing rate, between {low:g} and {high:g} (arXiv 2602.20218)"
+    rule = f"a case can lack a modality: the largest missing rate, between {low:g} and {high:g} (arXiv 2602.20218)"
     return dropout, Decision(
         what="modality dropout",
         chosen=f"{dropout:g}",
@@ -79,7 +88,7 @@ def choose_dropout(
         evidence={
             "largest_missing_rate": round(absence.missing, 4),
             "modalities": len(fingerprint.modalities),
-            "reasons": list(absence.reasons),
+            "reasons": list(absence.lacking),
         },
     )
 

@@ -126,7 +126,7 @@ FUSION_TABLE: tuple[Row[Meeting], ...] = (
     Row(
         "a modality can be absent, in a case or in part of it",
         STEMS,
-        "a stem for each, a gate, and modality dropout keep the network able to do without (arXiv 2604.10702)",
+        "a stem for each and a gate keep the network able to do without (arXiv 2604.10702)",
         can_be_absent,
     ),
     Row(
