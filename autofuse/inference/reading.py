@@ -15,13 +15,13 @@ from autofuse.foundation.errors import DataError
 from autofuse.images.geometry import Geometry
 from autofuse.training.model import Model
 
-MERGE_WHAT_IS_THERE = frozenset({"stems", "late", "shared_kernels", "per_modality"})
-"""Topologies that merge only the modalities that are present; the others must have met absent ones in training."""
+EACH_ALONE = frozenset({"late", "shared_kernels"})
+"""Topologies that take every modality through to logits of its own; others must have met absent ones in training."""
 
 
 def require_modalities(dataset: Dataset, case: Case, models: Sequence[Model]) -> None:
     """Nothing, if every modality that the case lacks may be absent: it is marked optional, training cases lack it too,
-    or every model's network can cope: it was trained with modalities dropped, or merges those that are there.
+    or every model's network can cope: it was trained with modalities dropped, or sees each modality alone.
 
     Raises:
         DataError: naming the modalities.
@@ -48,7 +48,7 @@ def require_modalities(dataset: Dataset, case: Case, models: Sequence[Model]) ->
 
 def _copes(model: Model) -> bool:
     network = model.task.configuration.network
-    return network.modality_dropout > 0 or network.topology in MERGE_WHAT_IS_THERE
+    return network.modality_dropout > 0 or network.topology in EACH_ALONE
 
 
 def read_priors(

@@ -179,7 +179,8 @@ def test_the_plans_reference_decides_where_nothing_else_does(tmp_path: Path) -> 
     [
         ({}, False),
         ({"modality_dropout": 0.4}, True),
-        ({"topology": "stems"}, True),
+        ({"topology": "late"}, True),
+        ({"topology": "stems"}, False),
         ({"topology": "specific_shared"}, False),
     ],
 )
