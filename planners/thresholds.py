@@ -60,6 +60,7 @@ class Thresholds:
         often_share: of the samples, each; (nn) has 0.2.
     Schedule:
         short_training_steps: a shorter training gets short_momentum and short_learning_rate; (nn) has 0.99 and 0.01.
+        total_decay (nn): rate / (1 - momentum) x weight decay x steps; short_weight_decay: most of it a step.
     Modalities:
         missing_rate: a modality that more cases lack, or see in part, is treated as one that can be missing.
         full_view: share of the reference's field of view that a modality must cover to count as seeing all of it.
@@ -139,6 +140,8 @@ class Thresholds:
     short_training_steps: int = 20_000
     short_momentum: float = 0.9
     short_learning_rate: float = 0.1
+    short_weight_decay: float = 3e-3
+    total_decay: float = 7.5
 
     missing_rate: float = 0.01
     full_view: float = 0.98

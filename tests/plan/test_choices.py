@@ -95,7 +95,14 @@ def test_classes_in_constant_order_are_not_swapped_in_a_short_training() -> None
     assert axes == (0, 1, 2)
 
 
-@pytest.mark.parametrize(("steps", "fields"), [(800, {"momentum": 0.9, "learning_rate": 0.1}), (20_000, {})])
+@pytest.mark.parametrize(
+    ("steps", "fields"),
+    [
+        (800, {"momentum": 0.9, "learning_rate": 0.1, "weight_decay": 3e-3}),
+        (5_000, {"momentum": 0.9, "learning_rate": 0.1, "weight_decay": 1.5e-3}),
+        (20_000, {}),
+    ],
+)
 def test_short_trainings_have_less_inertia(steps: int, fields: dict[str, float]) -> None:
     found, why = choose_schedule(steps, RULES)
     assert found == fields
