@@ -105,25 +105,27 @@ def first_pyramid(scene: Scene) -> Pyramid:
 
 def shrinking(scene: Scene) -> Iterator[Pyramid]:
     """Pyramids from the first down; each step takes from the axis that covers most of the median case (rule 6)."""
-    pyramid = first_pyramid(scene)
-    yield pyramid
-    while True:
-        axes = [
-            axis
-            for axis, (size, step) in enumerate(zip(pyramid.patch, pyramid.multiple, strict=True))
-            if size - step >= scene.rules.min_patch_axis
-        ]
-        if not axes:
-            return
-        ratios = [(pyramid.patch[axis] / scene.median[axis], pyramid.patch[axis], axis) for axis in axes]
-        axis = max(ratios)[-1]
+    pyramid: Pyramid | None = first_pyramid(scene)
+    while pyramid is not None:
+        yield pyramid
+        pyramid = _smaller(scene, pyramid)
+
+
+def _smaller(scene: Scene, pyramid: Pyramid) -> Pyramid | None:
+    """One step less along the axis that covers most of the median case; along the next one where fewer voxels there
+    mean another network whose patch is rounded up again. None where no axis can give."""
+    ratios = [
+        (size / scene.median[axis], size, axis)
+        for axis, (size, step) in enumerate(zip(pyramid.patch, pyramid.multiple, strict=True))
+        if size - step >= scene.rules.min_patch_axis
+    ]
+    for _, _, axis in sorted(ratios, reverse=True):
         size = list(pyramid.patch)
         size[axis] -= pyramid.multiple[axis]
         smaller = pyramid_for(tuple(size), scene.spacing, scene.rules)
-        if smaller.voxels >= pyramid.voxels:
-            return
-        pyramid = smaller
-        yield pyramid
+        if smaller.voxels < pyramid.voxels:
+            return smaller
+    return None
 
 
 def candidate(scene: Scene, rung: Rung) -> Candidate:
