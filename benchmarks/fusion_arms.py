@@ -27,7 +27,7 @@ from autofuse.road.dials import DIALS_FILE, Dials
 MEMORY_GIB, MINUTES = 4.0, 2.0
 SPEED = {"flops_per_s": 2.4e11, "elements_per_s": 2.0e8, "threads": 2}
 """About what two busy cores do."""
-SHORT_TRAINING = {"momentum": 0.9, "learning_rate": 0.1}
+SHORT_TRAINING = {"momentum": 0.9, "learning_rate": 0.1, "weight_decay": 3e-3}
 """What plans for few steps ask for; set here so that every arm has it, whatever its plan is for."""
 
 Dice = dict[str, float | None]
