@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from autofuse.networks.presence import visible
+from autofuse.networks.presence import SeesModalities
 from autofuse.plan.cost import Cost
 
 if TYPE_CHECKING:
     from autofuse.networks.topologies import EarlySpec
 
 
-class EarlyFusion(nn.Module):
+class EarlyFusion(SeesModalities):
     """One U-Net on the concatenated modalities; absent ones are zero, whatever the image holds there."""
 
     def __init__(self, spec: EarlySpec) -> None:
@@ -37,5 +37,5 @@ class EarlyFusion(nn.Module):
         Raises:
             ModelError: if the image or ``present`` does not fit the network.
         """
-        image, _ = visible(self.spec.inlet, image, present, self.training)
+        image, _ = self.see(self.spec.inlet, image, present)
         return self.unet(image)  # type: ignore[no-any-return]

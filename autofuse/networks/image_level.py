@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from autofuse.networks.heads import Levels
-from autofuse.networks.presence import visible
+from autofuse.networks.presence import SeesModalities
 from autofuse.plan.cost import Cost
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Fuser(nn.Module):
         return torch.sigmoid(self.head(self.gather(features, presence, None)))
 
 
-class ImageLevel(nn.Module):
+class ImageLevel(SeesModalities):
     """Fuses, then segments what was fused; where nobody sees anything the fused image is 0."""
 
     def __init__(self, spec: ImageLevelSpec) -> None:
@@ -55,14 +55,14 @@ class ImageLevel(nn.Module):
         Raises:
             ModelError: if the image or ``present`` does not fit the network.
         """
-        image, presence = visible(self.spec.inlet, image, present, self.training)
+        image, presence = self.see(self.spec.inlet, image, present)
         fused = self._fused(image, presence)
         prior = image[:, self.spec.inlet.modalities :]
         return self.unet(torch.cat([fused, prior.to(fused.dtype)], dim=1))  # type: ignore[no-any-return]
 
     def fuse(self, image: Tensor, present: Tensor | None = None) -> Tensor:
         """The fused image (B, 1, *S) in [0, 1]; arguments and errors as of ``forward``."""
-        return self._fused(*visible(self.spec.inlet, image, present, self.training))
+        return self._fused(*self.see(self.spec.inlet, image, present))
 
     def _fused(self, image: Tensor, presence: Tensor) -> Tensor:
         fused: Tensor = self.fuser(image[:, : self.spec.inlet.modalities], presence)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from autofuse.networks.heads import Branches, Levels, merge_levels
-from autofuse.networks.presence import one_modality, visible
+from autofuse.networks.presence import SeesModalities, one_modality
 from autofuse.networks.unet import UNet
 from autofuse.plan.cost import Cost
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from autofuse.networks.late_spec import LateSpec
 
 
-class LateFusion(nn.Module):
+class LateFusion(SeesModalities):
     """U-Nets that know nothing of each other; the mean of their probabilities over the present modalities."""
 
     def __init__(self, spec: LateSpec) -> None:
@@ -43,7 +43,7 @@ class LateFusion(nn.Module):
 
     def branches(self, image: Tensor, present: Tensor | None = None) -> Branches:
         """The merged logits and those of each U-Net; arguments and errors as of ``forward``."""
-        image, presence = visible(self.spec.inlet, image, present, self.training)
+        image, presence = self.see(self.spec.inlet, image, present)
         specific, bottlenecks = [], []
         for modality, unet in enumerate(self.unets):
             assert isinstance(unet, UNet)

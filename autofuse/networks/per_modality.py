@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from autofuse.networks.heads import Branches, Levels, merge_levels
-from autofuse.networks.presence import mean_weights, one_modality, share_seen, visible
+from autofuse.networks.presence import SeesModalities, mean_weights, one_modality, share_seen
 from autofuse.plan.cost import Cost
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class ChannelAttention(nn.Module):
             return features + (self.gamma * (attention @ flat)).view(features.shape).to(features.dtype)
 
 
-class PerModality(nn.Module):
+class PerModality(SeesModalities):
     """U-Nets whose bottlenecks meet: the mean over present modalities, convolved, is added to each of them."""
 
     def __init__(self, spec: PerModalitySpec) -> None:
@@ -66,7 +66,7 @@ class PerModality(nn.Module):
 
     def branches(self, image: Tensor, present: Tensor | None = None) -> Branches:
         """Merged logits, each modality's, and bottlenecks before attention; arguments and errors as of ``forward``."""
-        image, presence = visible(self.spec.inlet, image, present, self.training)
+        image, presence = self.see(self.spec.inlet, image, present)
         skips = [encoder(one_modality(self.spec.inlet, image, m)) for m, encoder in enumerate(self.encoders)]
         bottlenecks = tuple(stages[-1] for stages in skips)
         lowest = self._fused(bottlenecks, presence)

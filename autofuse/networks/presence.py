@@ -7,7 +7,7 @@ Shape legend: B batch, M modality, K prior channel, S spatial axes (slowest firs
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from autofuse.foundation.errors import ModelError
 from autofuse.networks.blocks import AVERAGES
@@ -18,13 +18,34 @@ NEVER = -1e4
 """Added to the score of what is absent: finite in every precision, and its exponential is zero."""
 
 
-def visible(inlet: Inlet, image: Tensor, present: Tensor | None, training: bool) -> tuple[Tensor, Tensor]:
+class SeesModalities(nn.Module):
+    """A network whose modalities can be absent, and are dropped while it trains.
+
+    Attributes:
+        dropout_share: how much of the planned dropout is in force, 0 to 1; no part of the weights.
+    """
+
+    dropout_share: float = 1.0
+
+    def see(self, inlet: Inlet, image: Tensor, present: Tensor | None) -> tuple[Tensor, Tensor]:
+        """``visible`` with the dropout that is in force now."""
+        return visible(inlet, image, present, inlet.modality_dropout * self.dropout_share if self.training else 0.0)
+
+
+def ramp_modality_dropout(nets: nn.Module, share: float) -> None:
+    """Put ``share`` of the planned modality dropout in force in every network of ``nets``."""
+    for module in nets.modules():
+        if isinstance(module, SeesModalities):
+            module.dropout_share = share
+
+
+def visible(inlet: Inlet, image: Tensor, present: Tensor | None, dropout: float) -> tuple[Tensor, Tensor]:
     """The image (B, M + K, *S) with zeros where modalities are absent, and the presence.
 
     Args:
         image: (B, M + K, *S); what it holds where a modality is absent does not matter, NaN included.
         present: (B, M) or (B, M, *S) bool; None where all are there.
-        training: whether to drop modalities.
+        dropout: probability with which each modality is dropped.
 
     Raises:
         ModelError: if the image or ``present`` does not fit.
@@ -39,8 +60,8 @@ def visible(inlet: Inlet, image: Tensor, present: Tensor | None, training: bool)
             found=f"shape {tuple(present.shape)}",
             expected=f"shape {wanted} or {(*wanted, *image.shape[2:])}",
         )
-    if training and inlet.modality_dropout > 0:
-        present = drop_modalities(present, inlet.modality_dropout)
+    if dropout > 0:
+        present = drop_modalities(present, dropout)
     if present.ndim == 2:
         present = present.view(*wanted, *(1,) * (image.ndim - 2))
     return without_absent(image, present), present

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from autofuse.networks.blocks import ConvolutionBlock, InstanceNorm
 from autofuse.networks.heads import Branches, Levels, merge_levels
-from autofuse.networks.presence import visible
+from autofuse.networks.presence import SeesModalities
 from autofuse.plan.cost import Cost
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class ModalityNorm(InstanceNorm):
         return self.weight[self.rows.modality], self.bias[self.rows.modality]
 
 
-class SharedKernels(nn.Module):
+class SharedKernels(SeesModalities):
     """The planned U-Net on each present modality by itself; the mean of the probabilities over these.
 
     Cases with one modality each train it: then it costs what one U-Net costs.
@@ -73,7 +73,7 @@ class SharedKernels(nn.Module):
 
     def branches(self, image: Tensor, present: Tensor | None = None) -> Branches:
         """Merged logits, each modality's, and bottlenecks, absent ones 0; arguments and errors as of ``forward``."""
-        image, presence = visible(self.spec.inlet, image, present, self.training)
+        image, presence = self.see(self.spec.inlet, image, present)
         sample, self.rows.modality = pairs(presence)
         own = image[sample, self.rows.modality].unsqueeze(1)
         skips = self.unet.encoder(torch.cat([own, image[sample, self.spec.inlet.modalities :]], dim=1))

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from autofuse.networks.heads import Branches, Levels
-from autofuse.networks.presence import one_modality, visible
+from autofuse.networks.presence import SeesModalities, one_modality
 from autofuse.plan.cost import Cost
 
 if TYPE_CHECKING:
     from autofuse.networks.specific_shared_spec import SpecificSharedSpec
 
 
-class SpecificShared(nn.Module):
+class SpecificShared(SeesModalities):
     """A specific encoder (and decoder) for each modality; a cross branch that gathers from them at every resolution.
 
     Stage s of the cross branch: its own features of stage s - 1 pass the planned stage, and are gathered together with
@@ -52,12 +52,12 @@ class SpecificShared(nn.Module):
         Raises:
             ModelError: if the image or ``present`` does not fit the network.
         """
-        image, presence = visible(self.spec.inlet, image, present, self.training)
+        image, presence = self.see(self.spec.inlet, image, present)
         return self._cross(self._encoded(image), presence, image)
 
     def branches(self, image: Tensor, present: Tensor | None = None) -> Branches:
         """The cross head's logits and each specific head's; arguments and errors as of ``forward``."""
-        image, presence = visible(self.spec.inlet, image, present, self.training)
+        image, presence = self.see(self.spec.inlet, image, present)
         skips = self._encoded(image)
         specific = tuple(decoder(skips[m]) for m, decoder in enumerate(self.decoders))
         return Branches(self._cross(skips, presence, image), specific, tuple(stages[-1] for stages in skips))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from autofuse.networks.blocks import CONVOLUTIONS
-from autofuse.networks.presence import gate_weights, mean_weights, visible
+from autofuse.networks.presence import SeesModalities, gate_weights, mean_weights
 from autofuse.plan.cost import Cost
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class GatedMerge(nn.Module):
         return torch.cat([*gated, prior.to(features[0].dtype)], dim=1)
 
 
-class Stems(nn.Module):
+class Stems(SeesModalities):
     """Isolated stems, so that no feature of one modality depends on another; gated merge; the planned U-Net."""
 
     def __init__(self, spec: StemsSpec) -> None:
@@ -73,7 +73,7 @@ class Stems(nn.Module):
         Raises:
             ModelError: if the image or ``present`` does not fit the network.
         """
-        image, presence = visible(self.spec.inlet, image, present, self.training)
+        image, presence = self.see(self.spec.inlet, image, present)
         features = [stem(image[:, m : m + 1]) for m, stem in enumerate(self.stems)]
         merged = self.merge(features, presence, image[:, len(self.stems) :])
         return self.decoder(self.encoder(merged))  # type: ignore[no-any-return]

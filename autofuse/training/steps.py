@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from autofuse.networks.presence import ramp_modality_dropout
 from autofuse.plan.task import Task
 from autofuse.sampling.batch import Batch
 from autofuse.training.optimisers import Descent
@@ -70,6 +71,7 @@ class Stepper:
         draws what it would have drawn.
         """
         seed_everything(self._run.seed, "step", step)
+        ramp_modality_dropout(self.nets, self._trainer.dropout_in_force(progress))
         learning_rate = self._trainer.learning_rate * factor
         for descent in self.descents:
             if step % descent.objective.every == 0:

@@ -83,6 +83,7 @@ class Trainer:
 
     Construction only stores. A variant is the same class with other field values, never another class.
     ``foreground``, ``rotation`` and ``scaling`` are shares of the samples; the other ways to augment are nnU-Net's.
+    ``dropout_ramp`` is the share of the training over which modality dropout grows from nothing to what is planned.
     ``jitter_mm`` is the largest shift of one modality against the others, in half of the samples.
     """
 
@@ -96,7 +97,12 @@ class Trainer:
     foreground: Share = 1 / 3
     rotation: Share = 0.2
     scaling: Share = 0.2
+    dropout_ramp: Share = 0.5
     jitter_mm: Weight = 0.0
+
+    def dropout_in_force(self, progress: Progress) -> float:
+        """Share of the planned modality dropout: a network learns from complete cases first, then to do without."""
+        return 1.0 if self.dropout_ramp == 0 else min(1.0, progress.fraction / self.dropout_ramp)
 
     def streams(self) -> tuple[Stream, ...]:
         """Which batches each step needs."""

@@ -13,7 +13,14 @@ from autofuse.dataset.types import LabelClass, Labels
 from autofuse.foundation.errors import ModelError
 from autofuse.losses import deep_supervision, dice_ce
 from autofuse.networks import TOPOLOGIES, topology
-from autofuse.networks.presence import drop_modalities, gate_weights, mean_weights, share_seen, without_absent
+from autofuse.networks.presence import (
+    drop_modalities,
+    gate_weights,
+    mean_weights,
+    ramp_modality_dropout,
+    share_seen,
+    without_absent,
+)
 from autofuse.plan.types import NetworkPlan
 
 EVERY = sorted(TOPOLOGIES)
@@ -181,3 +188,16 @@ def test_zeros_stand_where_a_modality_sees_nothing() -> None:
     present = torch.tensor([[[[True, False], [True, True]], [[False, False], [True, False]]]])
     seen = without_absent(image, present)
     assert torch.equal(seen[:, :2], image[:, :2] * present) and torch.equal(seen[:, 2], image[:, 2])
+
+
+def test_modality_dropout_can_be_in_force_in_part() -> None:
+    network = built("stems", small_plan(modality_dropout=0.8), 3).train()
+    image, present = torch.randn(64, 3, 16, 8, 8), torch.ones(64, 3, dtype=torch.bool)
+    kept = {}
+    for share in (0.0, 0.5, 1.0):
+        ramp_modality_dropout(nn.ModuleDict({"segmenter": network}), share)
+        torch.manual_seed(0)
+        kept[share] = float(network.see(network.spec.inlet, image, present)[1].float().mean())
+    assert kept[0.0] == 1.0
+    assert 0.55 < kept[0.5] < 0.7  # three of five stay, and a few that were a sample's last one
+    assert kept[1.0] < 0.45
