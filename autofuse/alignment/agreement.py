@@ -46,7 +46,9 @@ def bin_by_rank(values: NDArray[np.float32], seen: NDArray[np.bool_], background
     return binned
 
 
-def agreement_over_shifts(fixed: Bins, moving: Bins, reach: tuple[int, ...]) -> Agreement:
+def agreement_over_shifts(
+    fixed: Bins, moving: Bins, reach: tuple[int, ...], least_overlap: float = SMALLEST_OVERLAP
+) -> Agreement:
     """Agreement of what ``fixed`` shows at i with what ``moving`` shows at i + shift, for all |shift| <= reach.
 
     ``moving`` begins ``reach`` samples before ``fixed`` along each axis, and ends as many after it.
@@ -82,7 +84,7 @@ def agreement_over_shifts(fixed: Bins, moving: Bins, reach: tuple[int, ...]) -> 
         of_moving += counts
     total = of_moving.sum(axis=0)
     values = _normalised(total, fixed_sum + _x_log_x(of_moving).sum(axis=0), joint_sum)
-    return Agreement(values, total, total >= max(1.0, SMALLEST_OVERLAP * float(total.max())), reach)
+    return Agreement(values, total, total >= max(1.0, least_overlap * float(total.max())), reach)
 
 
 def _trimmed(moving: Bins, lead: tuple[int, ...]) -> tuple[Bins, tuple[int, ...]]:

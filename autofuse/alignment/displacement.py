@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autofuse.alignment.agreement import Agreement, agreement_over_shifts, bin_by_rank
+from autofuse.alignment.agreement import SMALLEST_OVERLAP, Agreement, agreement_over_shifts, bin_by_rank
 from autofuse.alignment.common_grid import (
     FEWEST_ALONG,
     Vector,
@@ -31,9 +31,14 @@ FARTHEST_SHARE, LARGEST_SHARE = 0.25, 0.4
 """Shifts up to FARTHEST_MM or that share of the shared field of view are looked at, but none above LARGEST_SHARE."""
 _CROP, _CROP_REACH, _WORTHWHILE = 48, 4, 0.75
 """The second look: samples and shifts along each axis; taken if its voxels are so much smaller than the first one's."""
-RELIABLE_PROMINENCE, RELIABLE_AGREEMENT = 0.6, 1.005
-"""Least that is believed. Measured: prominence of real and phantom pairs of one body 0.82 and more, of images that have
-nothing to do with each other 0.4 and less; agreement of noise with anything 1.0025 and less, of real pairs 1.26 up."""
+RELIABLE_PROMINENCE, RELIABLE_AGREEMENT = 0.5, 1.005
+"""Least that is believed. Measured: prominence of pairs of one body, moved by up to 16 mm, 0.60 and more, of images
+that have nothing to do with each other 0.40 and less; agreement of noise with anything 1.0025 and less."""
+ONE_MASK = 0.01
+"""Two images are taken for cut by one mask if at most this share of what either shows is background in the other."""
+INNER_PROMINENCE, INNER_AGREEMENT, INNER_OVERLAP = 0.75, 1.05, 0.5
+"""What is asked of the inside alone. Measured: brains of which one was moved by 8 mm before both were cut by one mask
+had at least 0.87 and 1.059; wrong places in phantoms, whose inside is smooth, up to 0.89 but at most 1.046."""
 _ONE_PEAK = 3
 """Samples within which two maxima are one peak."""
 
@@ -46,7 +51,8 @@ class Displacement:
         displacement_mm: what is seen at x in the fixed image is seen at x + displacement in the moving one; z, y, x
             along the fixed image's axes.
         distance_mm: its length.
-        agreement: normalised mutual information there, 1 (independent) to 2; agreement_unmoved: without moving.
+        agreement: normalised mutual information at its best, outline included, 1 (independent) to 2; agreement_unmoved:
+            without moving.
         resolution_mm: voxel that was measured at.
         overlap: share of the samples of the shared box that both see; 0: they share no field of view, and nothing else
             here means anything.
@@ -78,7 +84,8 @@ def measure_displacement(
 
     Normalised mutual information of 8 grey levels, over all shifts at once, first over the whole field of view, then
     finer on its middle. Nothing is drawn at random. Images of which one says nothing about the other give a result
-    that is not reliable; so do those without a shared field of view (overlap 0).
+    that is not reliable; so do those without a shared field of view (overlap 0). Where both were cut by one mask, their
+    outline says only where the mask was: then what lies inside decides, if it says enough.
 
     Args:
         inside: voxels of the fixed image that count; None for all.
@@ -94,23 +101,34 @@ def measure_displacement(
     coarse = _look(views, window, _reach(window), np.zeros(3))
     if not coarse.agreement.compared.any():
         return _nothing(step_mm)
-    found_mm = _peak(coarse.agreement) * step_mm
+    best = coarse
+    if coarse.one_mask:
+        inner = _look(views, window, _reach(window), np.zeros(3), outline=False)
+        best = inner if _stands_out(inner.agreement, INNER_PROMINENCE, INNER_AGREEMENT) else coarse
+    found_mm = _peak(best.agreement) * step_mm
     finer_mm = max(step_mm / 2, finest_mm)
     if finer_mm < _WORTHWHILE * step_mm:
         views = _views(fixed, fixed_geometry, moving, moving_geometry, finer_mm, inside, rigid)
         half = finer_mm * _CROP / 2
         part = (np.maximum(box[0], coarse.middle_mm - half), np.minimum(box[1], coarse.middle_mm + half))
-        found_mm = found_mm + _refine(views, window_in(fixed_geometry, part, finer_mm), finer_mm, found_mm)
-    return _told(found_mm, coarse, min(finer_mm, step_mm))
+        around = window_in(fixed_geometry, part, finer_mm)
+        found_mm = found_mm + _refine(views, around, found_mm, outline=best is coarse)
+    return _told(found_mm, coarse, best, min(finer_mm, step_mm))
 
 
 @dataclass(frozen=True)
 class _Look:
-    """Agreement over shifts, the share of samples that both see, and the middle of what both show."""
+    """Agreement over shifts, and what was seen.
+
+    Attributes:
+        overlap: share of the samples that both see; middle_mm: of what they show.
+        one_mask: whether both seem to be cut by one mask.
+    """
 
     agreement: Agreement
     overlap: float
     middle_mm: Vector
+    one_mask: bool
 
 
 def _views(
@@ -128,26 +146,51 @@ def _views(
     )
 
 
-def _look(views: tuple[View, View], window: Window, reach: tuple[int, ...], moved_mm: Vector) -> _Look:
-    """Agreement of the fixed image at ``window`` with the moving one there and ``reach`` samples around, moved."""
-    fixed_values, fixed_seen = sample(views[0], window)
-    moving_values, moving_seen = sample(views[1], window.widened(reach).moved(moved_mm))
-    fixed = bin_by_rank(fixed_values, fixed_seen, views[0].background)
-    moving = bin_by_rank(moving_values, moving_seen, views[1].background)
+def _look(
+    views: tuple[View, View], window: Window, reach: tuple[int, ...], moved_mm: Vector, *, outline: bool = True
+) -> _Look:
+    """Agreement of the fixed image at ``window`` with the moving one there and ``reach`` samples around, moved.
+
+    Args:
+        outline: whether a constant background is compared as well.
+    """
+    fixed, fixed_seen = sample(views[0], window)
+    moving, moving_seen = sample(views[1], window.widened(reach).moved(moved_mm))
     both = fixed_seen & _middle(moving_seen, reach)
-    shown = both & ((fixed_values != 0) | (_middle(moving_values, reach) != 0))
-    places = np.argwhere(shown)
-    middle = window.start_mm + window.step_mm * places.mean(axis=0) if len(places) else window.centre_mm
-    return _Look(agreement_over_shifts(fixed, moving, reach), float(both.mean()), middle)
+    shown = [fixed != 0, _middle(moving, reach) != 0]
+    either = np.argwhere(both & (shown[0] | shown[1]))
+    alike = int((both & (shown[0] != shown[1])).sum()) <= ONE_MASK * len(either)
+    backgrounds = [seen.background for seen in views]
+    seen = (
+        [fixed_seen, moving_seen] if outline else [_without_rim(fixed, fixed_seen), _without_rim(moving, moving_seen)]
+    )
+    bins = [
+        bin_by_rank(values, where, there and outline)
+        for values, where, there in zip((fixed, moving), seen, backgrounds, strict=True)
+    ]
+    least = SMALLEST_OVERLAP if outline else INNER_OVERLAP
+    return _Look(
+        agreement=agreement_over_shifts(bins[0], bins[1], reach, least),
+        overlap=float(both.mean()),
+        middle_mm=window.start_mm + window.step_mm * either.mean(axis=0) if len(either) else window.centre_mm,
+        one_mask=all(backgrounds) and alike,
+    )
 
 
-def _refine(views: tuple[View, View], around: Window, step_mm: float, found_mm: Vector) -> Vector:
+def _without_rim(values: NDArray[np.float32], seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Where neither a sample nor one beside it is background: on the rim, samples are mixed with background."""
+    from scipy.ndimage import minimum_filter
+
+    return np.asarray(minimum_filter(seen & (values != 0), size=3, mode="nearest"), bool)
+
+
+def _refine(views: tuple[View, View], around: Window, found_mm: Vector, *, outline: bool) -> Vector:
     """What is to be added to ``found_mm``, from a finer look at ``around``."""
     reach = tuple(_CROP_REACH if count >= FEWEST_ALONG else 0 for count in around.counts)
-    finer = _look(views, around, reach, found_mm)
+    finer = _look(views, around, reach, found_mm, outline=outline)
     if not finer.agreement.compared.any():
         return np.zeros(3)
-    return _peak(finer.agreement) * step_mm
+    return _peak(finer.agreement) * around.step_mm
 
 
 def _peak(agreement: Agreement) -> Vector:
@@ -184,22 +227,32 @@ def _prominence(agreement: Agreement) -> float:
     return float(min(1.0, (highest - second) / lead))
 
 
-def _told(found_mm: Vector, look: _Look, resolution_mm: float) -> Displacement:
-    """What was found, in figures that rounding errors do not change."""
+def _stands_out(
+    found: Agreement, prominence: float = RELIABLE_PROMINENCE, agreement: float = RELIABLE_AGREEMENT
+) -> bool:
+    """Whether the best place can be believed."""
+    if not found.compared.any():
+        return False
+    return float(found.values[found.compared].max()) >= agreement and _prominence(found) >= prominence
+
+
+def _told(found_mm: Vector, look: _Look, best: _Look, resolution_mm: float) -> Displacement:
+    """What was found, in figures that rounding errors do not change.
+
+    Args:
+        look: with the outline, which tells the agreement; best: which told the place.
+    """
     agreement = look.agreement
-    best = float(agreement.values[agreement.compared].max())
-    unmoved = float(agreement.values[agreement.reach])
-    prominence = _prominence(agreement)
     z, y, x = (round(float(part), 3) + 0.0 for part in found_mm)
     return Displacement(
         displacement_mm=(z, y, x),
         distance_mm=round(math.sqrt(z * z + y * y + x * x), 3),
-        agreement=round(best, 4),
-        agreement_unmoved=round(unmoved, 4),
+        agreement=round(float(agreement.values[agreement.compared].max()), 4),
+        agreement_unmoved=round(float(agreement.values[agreement.reach]), 4),
         resolution_mm=round(resolution_mm, 3),
         overlap=round(look.overlap, 4),
-        prominence=round(prominence, 3),
-        reliable=prominence >= RELIABLE_PROMINENCE and best >= RELIABLE_AGREEMENT,
+        prominence=round(_prominence(best.agreement), 3),
+        reliable=_stands_out(best.agreement),
     )
 
 

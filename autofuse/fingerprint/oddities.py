@@ -107,7 +107,7 @@ def _annotation(fingerprint: Fingerprint) -> Iterator[str]:
     if sparse:
         share = median(case.labelled_fraction for case in sparse)
         yield f"{len(sparse)} of {len(cases)} cases are labelled in part only: {share:.2%} of the voxels in the median."
-    carriers = {case.mask_modality for case in cases if case.mask_modality is not None and case.present[0]}
+    carriers = {case.mask_modality for case in cases if case.mask_modality is not None and all(case.present)}
     if len(carriers) > 1 and any(grid is not None and not grid.same for case in cases for grid in case.grids):
         names = ", ".join(fingerprint.modalities[channel] for channel in sorted(carriers))
         yield f"Masks lie on the grids of different modalities: {names}."

@@ -127,6 +127,26 @@ def test_without_a_shared_field_of_view_the_overlap_is_none() -> None:
     assert (found.overlap, found.reliable, found.distance_mm) == (0.0, False, 0.0)
 
 
+@pytest.mark.parametrize("shift", [(0.0, 0.0, 0.0), (4.0, -5.0, 3.0)])
+def test_an_outline_that_one_mask_gave_both_images_deceives_nobody(
+    shift: tuple[float, float, float], shared_data: Path
+) -> None:
+    from scipy.ndimage import binary_erosion, binary_fill_holes
+    from scipy.ndimage import shift as move
+
+    from autofuse.dataset.opening import open_dataset
+    from autofuse.dataset.raw import load_case
+
+    dataset = open_dataset(shared_data / "Dataset102_MSLesions")
+    raw = load_case(dataset, dataset.cases[0])
+    flair, t1 = (image.voxels.astype(np.float32) for image in raw.images[:2] if image is not None)
+    mask = binary_erosion(binary_fill_holes(flair != 0), iterations=14)
+    moved = move(t1, shift, order=1)
+    found = measure_displacement(np.where(mask, flair, 0), raw.geometry, np.where(mask, moved, 0), raw.geometry)
+    assert found.displacement_mm == pytest.approx(shift, abs=1.0)
+    assert found.reliable
+
+
 def test_real_brains_lie_where_they_were_put(shared_data: Path) -> None:
     from scipy.ndimage import shift as move
 
