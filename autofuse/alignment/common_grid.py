@@ -152,6 +152,13 @@ def sample(seen: View, window: Window) -> tuple[NDArray[np.float32], NDArray[np.
     return values, covered
 
 
+def without_rim(values: NDArray[np.float32], seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Where neither a sample nor one beside it is background: on the rim, samples are mixed with background."""
+    from scipy.ndimage import minimum_filter
+
+    return np.asarray(minimum_filter(seen & (values != 0), size=3, mode="nearest"), bool)
+
+
 def shared_box(fixed: Geometry, moving: Geometry, rigid: Rigid | None = None) -> Box | None:
     """A box that holds all that both images see; None if there is nothing.
 

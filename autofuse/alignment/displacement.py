@@ -20,6 +20,7 @@ from autofuse.alignment.common_grid import (
     shared_box,
     view,
     window_in,
+    without_rim,
 )
 from autofuse.alignment.types import Rigid, Triple
 from autofuse.images.geometry import Geometry
@@ -59,6 +60,7 @@ class Displacement:
         prominence: how far the best place stands out: its lead over the second best local maximum, as a share of its
             lead over the median of all places; 0 to 1.
         reliable: whether it stands out enough to be believed.
+        outline: whether a constant background took part; else the inside alone decided.
     """
 
     displacement_mm: Triple
@@ -69,6 +71,7 @@ class Displacement:
     overlap: float
     prominence: float
     reliable: bool
+    outline: bool = True
 
 
 def measure_displacement(
@@ -102,7 +105,8 @@ def measure_displacement(
     if not coarse.agreement.compared.any():
         return _nothing(step_mm)
     best = coarse
-    if coarse.one_mask:
+    stored = views if rigid is None else _views(fixed, fixed_geometry, moving, moving_geometry, step_mm, inside, None)
+    if _one_mask(stored, window):
         inner = _look(views, window, _reach(window), np.zeros(3), outline=False)
         best = inner if _stands_out(inner.agreement, INNER_PROMINENCE, INNER_AGREEMENT) else coarse
     found_mm = _peak(best.agreement) * step_mm
@@ -122,13 +126,11 @@ class _Look:
 
     Attributes:
         overlap: share of the samples that both see; middle_mm: of what they show.
-        one_mask: whether both seem to be cut by one mask.
     """
 
     agreement: Agreement
     overlap: float
     middle_mm: Vector
-    one_mask: bool
 
 
 def _views(
@@ -157,31 +159,30 @@ def _look(
     fixed, fixed_seen = sample(views[0], window)
     moving, moving_seen = sample(views[1], window.widened(reach).moved(moved_mm))
     both = fixed_seen & _middle(moving_seen, reach)
-    shown = [fixed != 0, _middle(moving, reach) != 0]
-    either = np.argwhere(both & (shown[0] | shown[1]))
-    alike = int((both & (shown[0] != shown[1])).sum()) <= ONE_MASK * len(either)
-    backgrounds = [seen.background for seen in views]
-    seen = (
-        [fixed_seen, moving_seen] if outline else [_without_rim(fixed, fixed_seen), _without_rim(moving, moving_seen)]
-    )
+    either = np.argwhere(both & ((fixed != 0) | (_middle(moving, reach) != 0)))
+    seen = [fixed_seen, moving_seen]
+    if not outline:
+        seen = [without_rim(fixed, fixed_seen), without_rim(moving, moving_seen)]
     bins = [
-        bin_by_rank(values, where, there and outline)
-        for values, where, there in zip((fixed, moving), seen, backgrounds, strict=True)
+        bin_by_rank(values, where, source.background and outline)
+        for values, where, source in zip((fixed, moving), seen, views, strict=True)
     ]
     least = SMALLEST_OVERLAP if outline else INNER_OVERLAP
     return _Look(
         agreement=agreement_over_shifts(bins[0], bins[1], reach, least),
         overlap=float(both.mean()),
         middle_mm=window.start_mm + window.step_mm * either.mean(axis=0) if len(either) else window.centre_mm,
-        one_mask=all(backgrounds) and alike,
     )
 
 
-def _without_rim(values: NDArray[np.float32], seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Where neither a sample nor one beside it is background: on the rim, samples are mixed with background."""
-    from scipy.ndimage import minimum_filter
-
-    return np.asarray(minimum_filter(seen & (values != 0), size=3, mode="nearest"), bool)
+def _one_mask(views: tuple[View, View], window: Window) -> bool:
+    """Whether both images, as they are stored, have their background in the same places."""
+    if not all(source.background for source in views):
+        return False
+    (fixed, fixed_seen), (moving, moving_seen) = (sample(source, window) for source in views)
+    both = fixed_seen & moving_seen
+    either = int((both & ((fixed != 0) | (moving != 0))).sum())
+    return int((both & ((fixed != 0) != (moving != 0))).sum()) <= ONE_MASK * either
 
 
 def _refine(views: tuple[View, View], around: Window, found_mm: Vector, *, outline: bool) -> Vector:
@@ -253,6 +254,7 @@ def _told(found_mm: Vector, look: _Look, best: _Look, resolution_mm: float) -> D
         overlap=round(look.overlap, 4),
         prominence=round(_prominence(best.agreement), 3),
         reliable=_stands_out(best.agreement),
+        outline=best is look,
     )
 
 

@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autofuse.alignment.common_grid import Vector, Window, isotropic_step_mm, sample, shared_box, view, window_in
+from autofuse.alignment.common_grid import (
+    Vector,
+    Window,
+    isotropic_step_mm,
+    sample,
+    shared_box,
+    view,
+    window_in,
+    without_rim,
+)
 from autofuse.alignment.displacement import measure_displacement
 from autofuse.alignment.types import Rigid, Triple
 from autofuse.images.geometry import Geometry
@@ -55,7 +64,7 @@ def register(
     if not found.reliable:
         return None
     begin_mm = np.asarray(found.displacement_mm)
-    pair = _pair(fixed, fixed_geometry, moving, moving_geometry, begin_mm)
+    pair = _pair(fixed, fixed_geometry, moving, moving_geometry, begin_mm, outline=found.outline)
     if pair is None:
         return None
     try:
@@ -94,9 +103,19 @@ def _sitk() -> Any:
 
 
 def _pair(
-    fixed: NDArray[Any], fixed_geometry: Geometry, moving: NDArray[Any], moving_geometry: Geometry, begin_mm: Vector
+    fixed: NDArray[Any],
+    fixed_geometry: Geometry,
+    moving: NDArray[Any],
+    moving_geometry: Geometry,
+    begin_mm: Vector,
+    *,
+    outline: bool,
 ) -> _Pair | None:
-    """What is to be brought together, of the moving image also what lies around; None for less than a plane."""
+    """What is to be brought together, of the moving image also what lies around; None for less than a plane.
+
+    Args:
+        outline: whether background is compared as well.
+    """
     box = shared_box(fixed_geometry, moving_geometry)
     if box is None:
         return None
@@ -109,6 +128,8 @@ def _pair(
     around = window.moved(begin_mm).widened(tuple(count // 4 if count > 1 else 0 for count in window.counts))
     values, seen = sample(view(fixed, fixed_geometry, step_mm), window)
     moving_values, moving_seen = sample(view(moving, moving_geometry, step_mm), around)
+    if not outline:
+        seen, moving_seen = without_rim(values, seen), without_rim(moving_values, moving_seen)
     shown = window.start_mm + step_mm * np.argwhere(seen & (values != 0))
     middle = shown.mean(axis=0) if len(shown) else window.centre_mm
     return _Pair(
