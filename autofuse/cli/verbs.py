@@ -36,9 +36,9 @@ VERBS: tuple[Verb, ...] = (
     Verb(
         "fingerprint",
         "measure a data set",
-        "Measures every case (shape, spacing, non-zero part, intensities of the labelled foreground, classes, "
-        "which modalities are there, how densely it is labelled) and writes fingerprint.json. Interrupted, it "
-        "goes on where it stopped.",
+        "Measures every case (grids, non-zero part, intensities of the labelled foreground, classes, which "
+        "modalities are there and how far they lie apart, how densely it is labelled), writes fingerprint.json and "
+        "prints what is unusual first. Interrupted, it goes on where it stopped.",
         (("autofuse fingerprint Dataset104_Hippocampus", "measure, and print what was measured"),),
     ),
     Verb(
