@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from autofuse.foundation import console
 
 SHARED_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
@@ -15,3 +18,10 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the folder of real images (../shared/data) is not here")
     return SHARED_DATA
+
+
+@pytest.fixture(autouse=True)
+def talkative_again() -> Iterator[None]:
+    """What a test silences, the next one in the same process hears again."""
+    yield
+    console.configure(quiet=False)
