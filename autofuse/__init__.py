@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from autofuse.images import read_image, write_image
     from autofuse.phantom.options import PhantomOptions
     from autofuse.phantom.write import write_phantom
-    from autofuse.road import RunReport, check, demo, evaluate, info, predict, preprocess, run, train
+    from autofuse.road import RunReport, check, demo, evaluate, info, predict, preprocess, run, scribble, train
+    from autofuse.scribbles.options import ScribbleOptions
     from autofuse.training.trainer import Objective, Stream, Trainer
 
 _HOMES = {
@@ -28,6 +29,7 @@ _HOMES = {
     "Objective": "autofuse.training.trainer",
     "PhantomOptions": "autofuse.phantom.options",
     "RunReport": "autofuse.road",
+    "ScribbleOptions": "autofuse.scribbles.options",
     "Stream": "autofuse.training.trainer",
     "Trainer": "autofuse.training.trainer",
     "check": "autofuse.road",
@@ -39,6 +41,7 @@ _HOMES = {
     "preprocess": "autofuse.road",
     "read_image": "autofuse.images",
     "run": "autofuse.road",
+    "scribble": "autofuse.road",
     "train": "autofuse.road",
     "write_image": "autofuse.images",
     "write_phantom": "autofuse.phantom.write",
@@ -49,6 +52,7 @@ __all__ = [
     "Objective",
     "PhantomOptions",
     "RunReport",
+    "ScribbleOptions",
     "Stream",
     "Trainer",
     "__version__",
@@ -61,6 +65,7 @@ __all__ = [
     "preprocess",
     "read_image",
     "run",
+    "scribble",
     "train",
     "write_image",
     "write_phantom",

@@ -177,6 +177,23 @@ def _align(options: Namespace) -> Answer:
     return answer(made, lambda: tables.alignment(made, folder), exit_code=code, folder=lambda: str(folder))
 
 
+def _scribble(options: Namespace) -> Answer:
+    from autofuse.scribbles.options import ScribbleOptions
+
+    strokes = ScribbleOptions(
+        every=options.every,
+        density=options.density,
+        interior=options.interior,
+        boundary=options.boundary,
+        background=options.background,
+        axis=None if options.axis is None else "zyx".index(options.axis),
+        seed=options.seed,
+    )
+    made = road.scribble(options.dataset, options.out, options=strokes, workers=options.workers)
+    folder = Path(options.out).absolute()
+    return answer(made, lambda: tables.scribbles(made, folder), folder=lambda: str(folder))
+
+
 def _demo(options: Namespace) -> Answer:
     report = road.demo(
         options.folder,
@@ -217,6 +234,7 @@ ACTIONS: dict[str, Callable[[Namespace], Answer]] = {
     "evaluate": _evaluate,
     "run": _run,
     "align": _align,
+    "scribble": _scribble,
     "demo": _demo,
     "info": _info,
 }

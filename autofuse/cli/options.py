@@ -210,6 +210,41 @@ def _align(parser: ArgumentParser) -> None:
     )
 
 
+def _scribble(parser: ArgumentParser) -> None:
+    _dataset(parser)
+    parser.set_defaults(workspace=None)
+    parser.add_argument("-o", "--out", metavar="FOLDER", required=True, help="where the scribbled copy goes")
+    strokes = parser.add_argument_group("the strokes")
+    strokes.add_argument(
+        "--every", type=quantities.count, default=1, metavar="N", help="draw on every N-th slice (default: 1, on all)"
+    )
+    strokes.add_argument(
+        "--density",
+        type=quantities.share,
+        default=0.6,
+        metavar="SHARE",
+        help="share of each stroke that is kept, in one piece (default: 0.6)",
+    )
+    strokes.add_argument(
+        "--no-interior", dest="interior", action="store_false", help="no strokes along the middle of structures"
+    )
+    strokes.add_argument(
+        "--no-boundary", dest="boundary", action="store_false", help="no strokes just inside the edge of structures"
+    )
+    strokes.add_argument(
+        "--no-background", dest="background", action="store_false", help="no strokes where no structure is"
+    )
+    strokes.add_argument(
+        "--axis",
+        choices=("z", "y", "x"),
+        help="array axis across which slices are cut, z the slowest (default: the one with the coarsest spacing)",
+    )
+    strokes.add_argument(
+        "--seed", type=quantities.whole, default=0, metavar="N", help="of every random draw (default: 0)"
+    )
+    _workers(parser)
+
+
 def _demo(parser: ArgumentParser) -> None:
     parser.add_argument(
         "folder",
@@ -247,6 +282,7 @@ OPTIONS: dict[str, Callable[[ArgumentParser], None]] = {
     "evaluate": _evaluate,
     "run": _run,
     "align": _align,
+    "scribble": _scribble,
     "demo": _demo,
     "info": _info,
 }

@@ -34,6 +34,14 @@ def above_zero(text: str) -> float:
         raise ArgumentTypeError(f"{text!r} is not a number") from None
 
 
+def share(text: str) -> float:
+    """The number meant by ``text``, above 0 and at most 1."""
+    value = above_zero(text)
+    if value > 1:
+        raise ArgumentTypeError(f"{text!r} has to be at most 1")
+    return value
+
+
 def positive(value: float, text: str) -> float:
     """``value``, if it is finite and above zero."""
     if not (math.isfinite(value) and value > 0):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     from autofuse.plan.types import Plan
     from autofuse.road import AlignedImage, Alignment, Inventory, Predicted, RunReport, TrainedFold
+    from autofuse.scribbles.types import Scribbles
 
 WORST_SHOWN = 8
 """Cases listed, worst first."""
@@ -128,6 +130,25 @@ def _moved(image: AlignedImage) -> tuple[str, ...]:
         return before, after, "not", "not", f"{image.cover:.0%}"
     length = sum(part * part for part in image.rigid.shift_mm) ** 0.5
     return before, after, f"{length:.1f} mm", f"{image.rigid.degrees:.1f}°", f"{image.cover:.0%}"
+
+
+def scribbles(made: Scribbles, folder: Path) -> Group:
+    """How much of each class was drawn, and what to do with it next."""
+    from rich.console import Group
+    from rich.table import Table
+
+    table = Table(title=f"Scribbles for {len(made.cases)} cases", title_justify="left")
+    slices = sum(case.slices for case in made.cases)
+    for column in ("class", "cases", "share of its voxels (median)", "voxels", f"drawn on of {slices:,} slices"):
+        table.add_column(column, justify="left" if column == "class" else "right")
+    for item in made.totals:
+        share = "-" if item.median_share is None else f"{item.median_share:.2%}"
+        table.add_row(item.name, str(item.cases), share, f"{item.scribbled_voxels:,}", f"{item.slices:,}")
+    rows = {"data set": str(folder), "record": str(folder / "scribbles.json"), "picture": str(folder / "scribbles.png")}
+    if made.unlabelled:
+        rows["unlabelled"] = f"{len(made.unlabelled)} cases, as in {made.dataset}"
+    rows["next"] = f"autofuse run {shlex.quote(str(folder))} --minutes 60"
+    return Group(table, _facts(rows))
 
 
 def inventory(found: Inventory) -> Group:

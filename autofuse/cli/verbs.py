@@ -132,6 +132,22 @@ VERBS: tuple[Verb, ...] = (
         ),
     ),
     Verb(
+        "scribble",
+        "make a scribbled copy of a densely labelled data set",
+        "Draws strokes over the dense labels as a person in a hurry would (along the middle and just inside the edge "
+        "of every structure, and around them) and writes a data set whose labels are those strokes, with the dense "
+        "labels beside them to judge by, a record and a picture. So anyone can ask how far scribbles would have got "
+        "them. Images are linked, not copied, where the disk allows it. Stopped at any moment, the same command goes "
+        "on.",
+        (
+            ("autofuse scribble Dataset101_BraTS13 --out Dataset201_Scribbled", "strokes on every slice"),
+            (
+                "autofuse scribble Dataset101_BraTS13 --out Dataset202_Sparser --every 5 --density 0.3",
+                "shorter strokes, on every fifth slice",
+            ),
+        ),
+    ),
+    Verb(
         "demo",
         "draw a phantom data set and run the whole road on it",
         "Draws a small multi-modal data set (anatomy-like shapes that each modality shows differently, so that "

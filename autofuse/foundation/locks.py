@@ -33,7 +33,7 @@ def lock(folder: Path, wait_s: float = 0.0) -> Iterator[None]:
             "This folder cannot be written.",
             file=folder,
             found=str(error),
-            remedy="Name a folder that you may write with --workspace.",
+            remedy="Name a folder that you may write to, with --workspace or --out.",
         ) from error
     with stream:
         _acquire(stream, folder, time.monotonic() + wait_s)

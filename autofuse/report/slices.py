@@ -48,14 +48,20 @@ class Cut:
         return turned
 
 
-def best_cut(images: Sequence[NDArray[Any] | None], masks: Sequence[NDArray[Any] | None], geometry: Geometry) -> Cut:
+def best_cut(
+    images: Sequence[NDArray[Any] | None],
+    masks: Sequence[NDArray[Any] | None],
+    geometry: Geometry,
+    axis: int | None = None,
+) -> Cut:
     """The plane across the coarsest axis that shows the most of every class, cropped to what is not empty.
 
     Args:
         images: (z, y, x) each; masks: class indices, the one to choose by first (the reference, then the prediction).
         geometry: its direction says where the patient's front and head are.
+        axis: the array axis to cut across instead of the coarsest one.
     """
-    axis = int(np.argmax(np.round(geometry.spacing_mm, 3)))
+    axis = int(np.argmax(np.round(geometry.spacing_mm, 3))) if axis is None else axis
     chosen_by = next((mask for mask in masks if mask is not None and (mask > 0).any()), None)
     position = geometry.shape[axis] // 2 if chosen_by is None else richest_slice(chosen_by, axis)
     cut = _turned(axis, position, geometry)

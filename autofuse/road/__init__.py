@@ -10,6 +10,7 @@ from autofuse.road.inventory import Inventory
 from autofuse.road.phantom_run import demo
 from autofuse.road.results import Predicted, RunReport
 from autofuse.road.runs import TrainedFold
+from autofuse.road.scribbling import scribble
 from autofuse.road.steps import check, evaluate, fingerprint, info, plan, predict, preprocess, train
 from autofuse.road.whole import run
 
@@ -32,5 +33,6 @@ __all__ = [
     "predict",
     "preprocess",
     "run",
+    "scribble",
     "train",
 ]
