@@ -134,7 +134,7 @@ def candidate(scene: Scene, rung: Rung) -> Candidate:
 
     pyramid, budget = rung.pyramid, scene.budget
     network = network_for(pyramid, rung.width, scene.encoder, scene.rules, scene.dropout)
-    network = network.model_copy(update={"topology": scene.topology})
+    network = network.model_copy(update={"topology": scene.topology, "decoders": budget.decoders})
     cost = network_cost(network, scene.channels + scene.prior, scene.outputs, pyramid.patch, prior_channels=scene.prior)
     logits = scene.outputs * pyramid.voxels
     memory = training_memory_gib(cost, rung.batch, budget.precision, budget.device, logits=logits)

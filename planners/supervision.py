@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -20,6 +21,12 @@ from autofuse_planners.thresholds import Thresholds
 
 SUPERVISED, PARTIAL, SELF_TRAINING, COLLABORATION = "supervised", "partial", "self_training", "collaboration"
 CMFNET, PSEUDO_LABELS = "cmfnet", "pseudo_labels"
+
+MADE_FOR: dict[str, dict[str, Any]] = {
+    CMFNET: {"topology": "specific_shared"},
+    PSEUDO_LABELS: {"decoders": 2},
+}
+"""Networks that methods are made for (``topology`` and ``decoders`` of ``Trainer``), which loading them would tell."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +197,11 @@ def choose_supervision(
     name = wanted if installed else baseline
     found = [(row, row.finds(facts)) for row in challenger_table if row.chosen != name]
     challengers = [
-        Challenger(trainer=TrainerChoice(name=row.chosen), because=f"{row.when} ({finding.why}): {row.because}")
+        Challenger(
+            trainer=TrainerChoice(name=row.chosen),
+            because=f"{row.when} ({finding.why}): {row.because}",
+            **MADE_FOR.get(row.chosen, {}),
+        )
         for row, finding in found
         if finding.holds and row.chosen in rules.available_trainers
     ]

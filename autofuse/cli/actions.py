@@ -43,7 +43,7 @@ def _method(options: Namespace) -> dict[str, Any]:
 
 
 def _wishes(options: Namespace) -> dict[str, Any]:
-    return {"expect_missing": options.expect_missing, "want_fused": options.want_fused}
+    return {"expect_missing": options.expect_missing, "want_fused": options.want_fused, "topology": options.topology}
 
 
 def _pilot(options: Namespace) -> dict[str, Any]:

@@ -74,6 +74,12 @@ def _dials(parser: ArgumentParser, minutes: str) -> None:
         default=None,
         help="make a fused image that a person can read, where modalities lie on each other",
     )
+    parser.add_argument(
+        "--topology",
+        metavar="NAME",
+        help="how modalities meet, whatever the rules say: early, stems, specific_shared, per_modality, image_level, "
+        "shared_kernels or late; auto lets the rules decide again",
+    )
 
 
 def _method(parser: ArgumentParser) -> None:

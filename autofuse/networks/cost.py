@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from autofuse.foundation.errors import ModelError
+from autofuse.networks.specs import strided, total
 from autofuse.networks.topologies import topology
+from autofuse.networks.unet_spec import decoder_spec
 from autofuse.plan.cost import Cost
 from autofuse.plan.task import Task
 from autofuse.plan.types import NetworkPlan
@@ -36,7 +38,16 @@ def network_cost(
             found=f"{len(patch)} axes: {patch}",
             expected=f"{len(network.strides[0])} axes",
         )
-    return spec.cost(patch)
+    return total((spec.cost(patch), *(decoder_cost(network, outputs, patch),) * (network.decoders - 1)))
+
+
+def decoder_cost(network: NetworkPlan, outputs: int, patch: tuple[int, ...]) -> Cost:
+    """Cost of one more decoder on the same encoder."""
+    sizes, size = [], patch
+    for stride in network.strides:
+        size = strided(size, stride)
+        sizes.append(size)
+    return decoder_spec(network, outputs).cost(tuple(sizes))
 
 
 def build_network(task: Task, *, in_channels: int | None = None, outputs: int | None = None) -> nn.Module:

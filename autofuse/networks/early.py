@@ -5,37 +5,29 @@ Shape legend: B batch, M modality, K prior channel, C output channel, S spatial 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from autofuse.networks.presence import SeesModalities
-from autofuse.plan.cost import Cost
+from autofuse.networks.fusing import OneDecoder
+from autofuse.networks.heads import Levels
 
 if TYPE_CHECKING:
     from autofuse.networks.topologies import EarlySpec
 
 
-class EarlyFusion(SeesModalities):
+class EarlyFusion(OneDecoder):
     """One U-Net on the concatenated modalities; absent ones are zero, whatever the image holds there."""
 
     def __init__(self, spec: EarlySpec) -> None:
-        super().__init__()
-        self.spec = spec
+        super().__init__(spec)
         self.unet = spec.unet.build()
 
-    def cost(self, patch: tuple[int, ...]) -> Cost:
-        """Cost of one sample of ``patch`` voxels while training."""
-        return self.spec.cost(patch)
+    def encode(self, image: Tensor, presence: Tensor) -> list[Tensor]:
+        """Features (B, F, *s) of each resolution."""
+        return self.unet.encoder(image)  # type: ignore[no-any-return]
 
-    def forward(self, image: Tensor, present: Tensor | None = None) -> tuple[Tensor, ...]:
-        """(B, M + K, *S) to logits (B, C, *S), highest resolution first; in eval mode only the first.
-
-        Args:
-            present: (B, M) or (B, M, *S) bool; without it every modality counts as there.
-
-        Raises:
-            ModelError: if the image or ``present`` does not fit the network.
-        """
-        image, _ = self.see(self.spec.inlet, image, present)
-        return self.unet(image)  # type: ignore[no-any-return]
+    def decode(self, features: Sequence[Tensor]) -> Levels:
+        """As of ``OneDecoder.decode``."""
+        return self.unet.decoder(features)  # type: ignore[no-any-return]

@@ -27,11 +27,13 @@ class Branches:
         specific: those of each modality's own head; empty where these are switched off. An absent modality's are
             finite and mean nothing.
         bottlenecks: features (B, F, *s) of each modality's own encoder at its lowest resolution.
+        presence: (B, M, *1) or (B, M, *S) bool; what was visible, modalities that training dropped left out.
     """
 
     logits: Levels
     specific: tuple[Levels, ...]
     bottlenecks: tuple[Tensor, ...]
+    presence: Tensor
 
 
 def merge_levels(specific: Sequence[Levels], presence: Tensor, *, regions: bool) -> Levels:

@@ -5,14 +5,14 @@ Shape legend: B batch, M modality, K prior channel, C output channel, S spatial 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from autofuse.networks.fusing import OneDecoder
 from autofuse.networks.heads import Levels
-from autofuse.networks.presence import SeesModalities
-from autofuse.plan.cost import Cost
 
 if TYPE_CHECKING:
     from autofuse.networks.image_level_spec import GatheringFuserSpec, ImageLevelSpec
@@ -33,32 +33,23 @@ class Fuser(nn.Module):
         return torch.sigmoid(self.head(self.gather(features, presence, None)))
 
 
-class ImageLevel(SeesModalities):
+class ImageLevel(OneDecoder):
     """Fuses, then segments what was fused; where nobody sees anything the fused image is 0."""
 
     def __init__(self, spec: ImageLevelSpec) -> None:
-        super().__init__()
-        self.spec = spec
+        super().__init__(spec)
         self.fuser = spec.fuser.build()
         self.unet = spec.unet.build()
 
-    def cost(self, patch: tuple[int, ...]) -> Cost:
-        """Cost of one sample of ``patch`` voxels while training."""
-        return self.spec.cost(patch)
-
-    def forward(self, image: Tensor, present: Tensor | None = None) -> Levels:
-        """(B, M + K, *S) to logits (B, C, *S), highest resolution first; in eval mode only the first.
-
-        Args:
-            present: (B, M) or (B, M, *S) bool; without it every modality counts as there.
-
-        Raises:
-            ModelError: if the image or ``present`` does not fit the network.
-        """
-        image, presence = self.see(self.spec.inlet, image, present)
+    def encode(self, image: Tensor, presence: Tensor) -> list[Tensor]:
+        """Features (B, F, *s) of each resolution of the fused image."""
         fused = self._fused(image, presence)
         prior = image[:, self.spec.inlet.modalities :]
-        return self.unet(torch.cat([fused, prior.to(fused.dtype)], dim=1))  # type: ignore[no-any-return]
+        return self.unet.encoder(torch.cat([fused, prior.to(fused.dtype)], dim=1))  # type: ignore[no-any-return]
+
+    def decode(self, features: Sequence[Tensor]) -> Levels:
+        """As of ``OneDecoder.decode``."""
+        return self.unet.decoder(features)  # type: ignore[no-any-return]
 
     def fuse(self, image: Tensor, present: Tensor | None = None) -> Tensor:
         """The fused image (B, 1, *S) in [0, 1]; arguments and errors as of ``forward``."""

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from autofuse.networks.heads import Branches, Levels, merge_levels
-from autofuse.networks.presence import SeesModalities, mean_weights, one_modality, share_seen
-from autofuse.plan.cost import Cost
+from autofuse.networks.fusing import SeveralHeads
+from autofuse.networks.heads import Branches, merge_levels
+from autofuse.networks.presence import mean_weights, one_modality, share_seen
 
 if TYPE_CHECKING:
     from autofuse.networks.per_modality_spec import PerModalitySpec
@@ -37,36 +37,19 @@ class ChannelAttention(nn.Module):
             return features + (self.gamma * (attention @ flat)).view(features.shape).to(features.dtype)
 
 
-class PerModality(SeesModalities):
+class PerModality(SeveralHeads):
     """U-Nets whose bottlenecks meet: the mean over present modalities, convolved, is added to each of them."""
 
     def __init__(self, spec: PerModalitySpec) -> None:
-        super().__init__()
-        self.spec = spec
+        super().__init__(spec)
         count = spec.inlet.modalities
         self.encoders = nn.ModuleList(spec.unet.encoder.build() for _ in range(count))
         self.attentions = nn.ModuleList(spec.attention.build() for _ in range(count))
         self.fusion = spec.fusion.build()
         self.decoders = nn.ModuleList(spec.unet.decoder.build() for _ in range(count))
 
-    def cost(self, patch: tuple[int, ...]) -> Cost:
-        """Cost of one sample of ``patch`` voxels while training."""
-        return self.spec.cost(patch)
-
-    def forward(self, image: Tensor, present: Tensor | None = None) -> Levels:
-        """(B, M + K, *S) to logits (B, C, *S), highest resolution first; in eval mode only the first.
-
-        Args:
-            present: (B, M) or (B, M, *S) bool; without it every modality counts as there.
-
-        Raises:
-            ModelError: if the image or ``present`` does not fit the network.
-        """
-        return self.branches(image, present).logits
-
-    def branches(self, image: Tensor, present: Tensor | None = None) -> Branches:
-        """Merged logits, each modality's, and bottlenecks before attention; arguments and errors as of ``forward``."""
-        image, presence = self.see(self.spec.inlet, image, present)
+    def look(self, image: Tensor, presence: Tensor) -> Branches:
+        """Merged logits, each modality's, and bottlenecks before attention."""
         skips = [encoder(one_modality(self.spec.inlet, image, m)) for m, encoder in enumerate(self.encoders)]
         bottlenecks = tuple(stages[-1] for stages in skips)
         lowest = self._fused(bottlenecks, presence)
@@ -74,7 +57,7 @@ class PerModality(SeesModalities):
             decoder([*stages[:-1], features])
             for decoder, stages, features in zip(self.decoders, skips, lowest, strict=True)
         )
-        return Branches(merge_levels(specific, presence, regions=self.spec.regions), specific, bottlenecks)
+        return Branches(merge_levels(specific, presence, regions=self.spec.regions), specific, bottlenecks, presence)
 
     def _fused(self, bottlenecks: tuple[Tensor, ...], presence: Tensor) -> list[Tensor]:
         """Each modality's features after attention, plus what the fusion makes of them all."""

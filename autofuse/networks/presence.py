@@ -22,30 +22,35 @@ class SeesModalities(nn.Module):
     """A network whose modalities can be absent, and are dropped while it trains.
 
     Attributes:
-        dropout_share: how much of the planned dropout is in force, 0 to 1; no part of the weights.
+        dropout_share: how much of the planned dropout is in force, 0 to 1; whole_share: of the samples, that keep all
+            they have. Neither is part of the weights.
     """
 
     dropout_share: float = 1.0
+    whole_share: float = 0.0
 
     def see(self, inlet: Inlet, image: Tensor, present: Tensor | None) -> tuple[Tensor, Tensor]:
         """``visible`` with the dropout that is in force now."""
-        return visible(inlet, image, present, inlet.modality_dropout * self.dropout_share if self.training else 0.0)
+        dropout = inlet.modality_dropout * self.dropout_share if self.training else 0.0
+        return visible(inlet, image, present, dropout, self.whole_share)
 
 
-def ramp_modality_dropout(nets: nn.Module, share: float) -> None:
-    """Put ``share`` of the planned modality dropout in force in every network of ``nets``."""
+def set_modality_dropout(nets: nn.Module, share: float, whole: float) -> None:
+    """Put ``share`` of the planned modality dropout in force in every network of ``nets``, ``whole`` samples spared."""
     for module in nets.modules():
         if isinstance(module, SeesModalities):
-            module.dropout_share = share
+            module.dropout_share, module.whole_share = share, whole
 
 
-def visible(inlet: Inlet, image: Tensor, present: Tensor | None, dropout: float) -> tuple[Tensor, Tensor]:
+def visible(
+    inlet: Inlet, image: Tensor, present: Tensor | None, dropout: float, whole: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """The image (B, M + K, *S) with zeros where modalities are absent, and the presence.
 
     Args:
         image: (B, M + K, *S); what it holds where a modality is absent does not matter, NaN included.
         present: (B, M) or (B, M, *S) bool; None where all are there.
-        dropout: probability with which each modality is dropped.
+        dropout: probability with which each modality is dropped, in all samples but a share ``whole`` of them.
 
     Raises:
         ModelError: if the image or ``present`` does not fit.
@@ -61,7 +66,7 @@ def visible(inlet: Inlet, image: Tensor, present: Tensor | None, dropout: float)
             expected=f"shape {wanted} or {(*wanted, *image.shape[2:])}",
         )
     if dropout > 0:
-        present = drop_modalities(present, dropout)
+        present = drop_modalities(present, dropout, whole)
     if present.ndim == 2:
         present = present.view(*wanted, *(1,) * (image.ndim - 2))
     return without_absent(image, present), present
@@ -82,12 +87,16 @@ def one_modality(inlet: Inlet, image: Tensor, modality: int) -> Tensor:
     return torch.cat([own, image[:, inlet.modalities :]], dim=1) if inlet.prior_channels else own
 
 
-def drop_modalities(present: Tensor, probability: float) -> Tensor:
-    """``present`` (B, M) or (B, M, *S) with each modality dropped at ``probability``, but never a sample's last one."""
+def drop_modalities(present: Tensor, probability: float, whole: float = 0.0) -> Tensor:
+    """``present`` (B, M) or (B, M, *S) with each modality dropped at ``probability``, but never a sample's last one.
+
+    A sample keeps all it has with probability ``whole``.
+    """
     there = present.flatten(2).any(2) if present.ndim > 2 else present
     luck = torch.rand(there.shape, device=there.device).masked_fill(~there, -1.0)
     luckiest = torch.zeros_like(there).scatter_(1, luck.argmax(1, keepdim=True), True)
-    kept = (luck >= probability) | luckiest
+    spared = torch.rand(there.shape[0], 1, device=there.device) < whole
+    kept = (luck >= probability) | luckiest | spared
     return present & kept.view(*kept.shape, *(1,) * (present.ndim - 2))
 
 

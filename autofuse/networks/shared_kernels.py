@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from autofuse.networks.blocks import ConvolutionBlock, InstanceNorm
-from autofuse.networks.heads import Branches, Levels, merge_levels
-from autofuse.networks.presence import SeesModalities
-from autofuse.plan.cost import Cost
+from autofuse.networks.fusing import SeveralHeads
+from autofuse.networks.heads import Branches, merge_levels
 
 if TYPE_CHECKING:
     from autofuse.networks.shared_kernels_spec import SharedKernelsSpec
@@ -41,46 +40,29 @@ class ModalityNorm(InstanceNorm):
         return self.weight[self.rows.modality], self.bias[self.rows.modality]
 
 
-class SharedKernels(SeesModalities):
+class SharedKernels(SeveralHeads):
     """The planned U-Net on each present modality by itself; the mean of the probabilities over these.
 
     Cases with one modality each train it: then it costs what one U-Net costs.
     """
 
     def __init__(self, spec: SharedKernelsSpec) -> None:
-        super().__init__()
-        self.spec = spec
+        super().__init__(spec)
         self.rows = Rows()
         self.unet = spec.unet.build()
         for block in self.unet.modules():
             if isinstance(block, ConvolutionBlock):
                 block.norm = ModalityNorm(block.norm, spec.inlet.modalities, self.rows)
 
-    def cost(self, patch: tuple[int, ...]) -> Cost:
-        """Cost of one sample of ``patch`` voxels with every modality, while training."""
-        return self.spec.cost(patch)
-
-    def forward(self, image: Tensor, present: Tensor | None = None) -> Levels:
-        """(B, M + K, *S) to logits (B, C, *S), highest resolution first; in eval mode only the first.
-
-        Args:
-            present: (B, M) or (B, M, *S) bool; without it every modality counts as there.
-
-        Raises:
-            ModelError: if the image or ``present`` does not fit the network.
-        """
-        return self.branches(image, present).logits
-
-    def branches(self, image: Tensor, present: Tensor | None = None) -> Branches:
-        """Merged logits, each modality's, and bottlenecks, absent ones 0; arguments and errors as of ``forward``."""
-        image, presence = self.see(self.spec.inlet, image, present)
+    def look(self, image: Tensor, presence: Tensor) -> Branches:
+        """Merged logits, each modality's, and bottlenecks, absent ones 0."""
         sample, self.rows.modality = pairs(presence)
         own = image[sample, self.rows.modality].unsqueeze(1)
         skips = self.unet.encoder(torch.cat([own, image[sample, self.spec.inlet.modalities :]], dim=1))
         levels = [self._apart(level, sample, presence) for level in self.unet.decoder(skips)]
         specific = tuple(zip(*levels, strict=True))
         logits = merge_levels(specific, presence, regions=self.spec.regions)
-        return Branches(logits, specific, self._apart(skips[-1], sample, presence))
+        return Branches(logits, specific, self._apart(skips[-1], sample, presence), presence)
 
     def _apart(self, rows: Tensor, sample: Tensor, presence: Tensor) -> tuple[Tensor, ...]:
         """Rows (N, C, *S) by modality, each (B, C, *S)."""

@@ -26,6 +26,7 @@ class SpecificSharedSpec:
     Attributes:
         specific: the half-width U-Net.
         specific_decoders: whether the modalities have decoders and heads; without them only the cross head remains.
+        regions: whether each output is a sigmoid of its own.
         stages: of the cross branch, from the second resolution down; gathers: from the first.
     """
 
@@ -35,6 +36,7 @@ class SpecificSharedSpec:
     stages: tuple[StackSpec, ...]
     gathers: tuple[GatherSpec, ...]
     decoder: DecoderSpec
+    regions: bool = False
 
     def cost(self, size: Sizes) -> Cost:
         """Cost of one sample while training every head, the input included."""
@@ -84,4 +86,6 @@ def specific_shared(
     )
     stages = encoder_spec(network, network.features[0]).stages[1:]
     specific = unet_spec(narrow, 1 + prior_channels, outputs)
-    return SpecificSharedSpec(given, specific, specific_decoders, stages, gathers, decoder_spec(network, outputs))
+    return SpecificSharedSpec(
+        given, specific, specific_decoders, stages, gathers, decoder_spec(network, outputs), regions
+    )

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from autofuse.networks.blocks import CONVOLUTIONS
-from autofuse.networks.presence import SeesModalities, gate_weights, mean_weights
-from autofuse.plan.cost import Cost
+from autofuse.networks.fusing import OneDecoder
+from autofuse.networks.presence import gate_weights, mean_weights
 
 if TYPE_CHECKING:
     from autofuse.networks.stems_spec import GatedMergeSpec, StemsSpec
@@ -49,31 +49,17 @@ class GatedMerge(nn.Module):
         return torch.cat([*gated, prior.to(features[0].dtype)], dim=1)
 
 
-class Stems(SeesModalities):
+class Stems(OneDecoder):
     """Isolated stems, so that no feature of one modality depends on another; gated merge; the planned U-Net."""
 
     def __init__(self, spec: StemsSpec) -> None:
-        super().__init__()
-        self.spec = spec
+        super().__init__(spec)
         self.stems = nn.ModuleList(stem.build() for stem in spec.stems)
         self.merge = spec.merge.build()
         self.encoder = spec.encoder.build()
         self.decoder = spec.decoder.build()
 
-    def cost(self, patch: tuple[int, ...]) -> Cost:
-        """Cost of one sample of ``patch`` voxels while training."""
-        return self.spec.cost(patch)
-
-    def forward(self, image: Tensor, present: Tensor | None = None) -> tuple[Tensor, ...]:
-        """(B, M + K, *S) to logits (B, C, *S), highest resolution first; in eval mode only the first.
-
-        Args:
-            present: (B, M) or (B, M, *S) bool; without it every modality counts as there.
-
-        Raises:
-            ModelError: if the image or ``present`` does not fit the network.
-        """
-        image, presence = self.see(self.spec.inlet, image, present)
-        features = [stem(image[:, m : m + 1]) for m, stem in enumerate(self.stems)]
-        merged = self.merge(features, presence, image[:, len(self.stems) :])
-        return self.decoder(self.encoder(merged))  # type: ignore[no-any-return]
+    def encode(self, image: Tensor, presence: Tensor) -> list[Tensor]:
+        """Features (B, F, *s) of each resolution, behind the merge."""
+        found = [stem(image[:, m : m + 1]) for m, stem in enumerate(self.stems)]
+        return self.encoder(self.merge(found, presence, image[:, len(self.stems) :]))  # type: ignore[no-any-return]

@@ -33,6 +33,7 @@ class Budget(StoredValue):
         expect_missing: whether any modality may be absent at prediction, though training cases have them all.
         want_fused: whether a fused image that a person can read is asked for.
         topology: of every configuration's network, where one is asked for; None lets the planner's rules decide.
+        decoders: that its networks shall have.
     """
 
     kind: ClassVar[str] = "budget"
@@ -47,6 +48,7 @@ class Budget(StoredValue):
     expect_missing: bool = False
     want_fused: bool = False
     topology: str | None = None
+    decoders: int = Field(default=1, ge=1, le=2)
 
 
 class NormalisationPlan(Value):
@@ -69,6 +71,7 @@ class NetworkPlan(Value):
         kernels, strides: per stage, per axis (2 or 3 axes, slowest first); the first stride is all ones.
         blocks: blocks per encoder stage; decoder_blocks: per decoder stage (one fewer).
         deep_supervision: whether the decoder's lower stages are trained too (lowest resolution off).
+        decoders: that memory and time are planned for; a second one belongs to methods that compare two.
     """
 
     topology: str = "early"
@@ -80,6 +83,7 @@ class NetworkPlan(Value):
     decoder_blocks: Sizes
     deep_supervision: bool = True
     modality_dropout: float = Field(default=0.0, ge=0, le=1)
+    decoders: int = Field(default=1, ge=1, le=2)
 
 
 class Configuration(Value):
@@ -120,12 +124,13 @@ class Challenger(Value):
 
     Attributes:
         trainer: with the fields that differ from its defaults.
-        topology: of ``autofuse.networks``; None for the default's.
+        topology: of ``autofuse.networks``; None for the default's. decoders: that its network has.
         because: why it might win.
     """
 
     trainer: TrainerChoice
     topology: str | None = None
+    decoders: int = Field(default=1, ge=1, le=2)
     because: str
 
 

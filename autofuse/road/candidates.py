@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from autofuse.foundation.errors import AutofuseError
-from autofuse.foundation.registry import PLANNERS, load_registered
 from autofuse.plan.types import Challenger, Configuration, Plan, TrainerChoice
 from autofuse.road.fold import planned_fields
 from autofuse.road.groundwork import Ground
 from autofuse.road.pilot_record import LeftOut
+from autofuse.road.suiting import fits, plan_for, tried_configuration
 
 
 @dataclass(frozen=True)
@@ -48,45 +48,19 @@ def candidates_of(ground: Ground, nominated: Plan) -> tuple[list[Candidate], lis
     return _named(found, nominated), left_out
 
 
-def tried_configuration(plan: Plan) -> Configuration:
-    """What a pilot trains: the plan's choice; of a cascade the earlier stage, which takes half the time and is built
-    alike."""
-    chosen = plan.named(plan.configuration)
-    return chosen if chosen.previous is None else plan.named(chosen.previous)
-
-
 def _challenger(ground: Ground, nominated: Plan, challenger: Challenger) -> Candidate:
     from autofuse.training.run import make_trainer
 
-    own = tried_configuration(nominated).network.topology
     under = nominated
-    if challenger.topology is not None and challenger.topology != own:
-        under = _planned_for(ground, nominated, challenger.topology)
+    if not fits(nominated, challenger.topology, challenger.decoders):
+        topology = challenger.topology or tried_configuration(nominated).network.topology
+        under = plan_for(ground, nominated, topology, challenger.decoders)
     choice = challenger.trainer
     trainer = TrainerChoice(name=choice.name, fields={**planned_fields(under, choice.name), **choice.fields})
     make_trainer(trainer.name, trainer.fields)  # is it installed, and does it have these fields?
     return Candidate(
         "", under.model_copy(update={"trainer": trainer}), tried_configuration(under), under, challenger.because
     )
-
-
-def _planned_for(ground: Ground, nominated: Plan, topology: str) -> Plan:
-    """What the planner decides when ``topology`` is asked for, under the same dials.
-
-    Raises:
-        AutofuseError: if it cannot be planned.
-    """
-    budget = nominated.budget.model_copy(update={"topology": topology})
-    planner = load_registered(PLANNERS, nominated.planner)()
-    plan: Plan = planner.plan(ground.fingerprint, ground.dataset.labels, budget)
-    # The plan belongs to the workspace, whose dials ask for no topology.
-    plan = plan.model_copy(update={"planner": nominated.planner, "budget": nominated.budget})
-    tried = tried_configuration(plan)
-    if tried.network.topology != topology:
-        raise AutofuseError(f"The planner {nominated.planner!r} plans {tried.network.topology} instead.")
-    if tried.memory_gib > nominated.budget.memory_gib:
-        raise AutofuseError(f"It would take {tried.memory_gib:.2f} GiB of {nominated.budget.memory_gib:g}.")
-    return plan
 
 
 def _named(candidates: list[Candidate], nominated: Plan) -> list[Candidate]:

@@ -13,6 +13,7 @@ from autofuse.foundation.values import StoredValue
 
 DEFAULT_PLANNER = "default"
 DIALS_FILE = "dials.json"
+ANY = "auto"
 
 
 class Dials(StoredValue):
@@ -22,7 +23,7 @@ class Dials(StoredValue):
         memory_gib: None for what the machine has free.
         minutes: None for the planner's default length.
         shared_by: folds that share ``minutes`` with all else of `autofuse run`; None where it is for training one fold.
-        expect_missing, want_fused: the wishes of the budget (``autofuse.plan.types.Budget``).
+        expect_missing, want_fused, topology: the wishes of the budget (``autofuse.plan.types.Budget``).
     """
 
     kind: ClassVar[str] = "dials"
@@ -34,16 +35,18 @@ class Dials(StoredValue):
     shared_by: int | None = Field(default=None, ge=1)
     expect_missing: bool = False
     want_fused: bool = False
+    topology: str | None = None
 
     @property
-    def wishes(self) -> dict[str, bool]:
+    def wishes(self) -> dict[str, bool | str | None]:
         """What is not measured on the machine: fields of the budget that are asked for."""
-        return {"expect_missing": self.expect_missing, "want_fused": self.want_fused}
+        return {"expect_missing": self.expect_missing, "want_fused": self.want_fused, "topology": self.topology}
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What one command asks for; None leaves a dial as it was. ``shared_by`` goes with ``minutes``."""
+    """What one command asks for; None leaves a dial as it was. ``shared_by`` goes with ``minutes``;
+    the topology ``ANY`` takes back what was asked for."""
 
     planner: str | None = None
     device: Literal["cpu", "cuda"] | None = None
@@ -52,6 +55,7 @@ class Asked:
     shared_by: int | None = None
     expect_missing: bool | None = None
     want_fused: bool | None = None
+    topology: str | None = None
 
     def turned(self, before: Dials | None, default_device: Literal["cpu", "cuda"]) -> Dials:
         """``before`` with every dial turned that this command turns."""
@@ -67,6 +71,7 @@ class Asked:
             shared_by=shared_by,
             expect_missing=kept.expect_missing if self.expect_missing is None else self.expect_missing,
             want_fused=kept.want_fused if self.want_fused is None else self.want_fused,
+            topology=kept.topology if self.topology is None else {ANY: None}.get(self.topology, self.topology),
         )
 
 

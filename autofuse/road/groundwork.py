@@ -12,14 +12,15 @@ from typing import Literal, TypeVar
 from autofuse.dataset.types import Dataset, Splits
 from autofuse.fingerprint.types import Fingerprint
 from autofuse.foundation.console import say
-from autofuse.foundation.errors import ModelError, ResourceError
+from autofuse.foundation.errors import ModelError, ResourceError, UsageError
 from autofuse.foundation.locks import lock
 from autofuse.foundation.machine import default_device
 from autofuse.foundation.registry import PLANNERS, load_registered
 from autofuse.foundation.values import StoredValue
 from autofuse.foundation.workspace import Workspace
+from autofuse.networks import TOPOLOGIES
 from autofuse.plan.types import Budget, Plan
-from autofuse.road.dials import DIALS_FILE, Asked, Dials, load_dials
+from autofuse.road.dials import ANY, DIALS_FILE, Asked, Dials, load_dials
 
 S = TypeVar("S", bound=StoredValue)
 
@@ -61,6 +62,7 @@ def lay_ground(
     """
     if asked.planner is not None:
         load_registered(PLANNERS, asked.planner)  # a wrong name must not become a dial
+    _require_topology(asked.topology)
     with waiting_lock(workspace.folder):
         fingerprint = find_fingerprint(dataset, workspace, workers)
         before = load_dials(workspace.folder)
@@ -68,6 +70,15 @@ def lay_ground(
         budget = _budget(workspace, before, dials, training_minutes)
         plan = _plan(dataset, workspace, fingerprint, budget, dials)
         return Ground(dataset, workspace, fingerprint, plan, _splits(dataset, workspace))
+
+
+def _require_topology(name: str | None) -> None:
+    if name not in (None, ANY, *TOPOLOGIES):
+        raise UsageError(
+            f"No topology is called {name!r}.",
+            found=f"--topology {name}",
+            expected=", ".join((*TOPOLOGIES, ANY)),
+        )
 
 
 @contextmanager

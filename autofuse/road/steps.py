@@ -58,6 +58,7 @@ def plan(
     planner: str | None = None,
     expect_missing: bool | None = None,
     want_fused: bool | None = None,
+    topology: str | None = None,
     pilot: bool = False,
     pilot_minutes: float | None = None,
     device: Device = "auto",
@@ -70,6 +71,7 @@ def plan(
         minutes: of training one fold.
         expect_missing: whether any modality may be absent at prediction; want_fused: whether a fused image that a
             person can read is asked for. None leaves either as it was.
+        topology: how modalities shall meet, whatever the rules say; "auto" lets them decide again.
         pilot: try the plan's challengers briefly, and let one replace the default if it is better beyond chance.
         pilot_minutes: for that, instead of a tenth of the time of training one fold.
     """
@@ -82,6 +84,7 @@ def plan(
         minutes=minutes,
         expect_missing=expect_missing,
         want_fused=want_fused,
+        topology=topology,
     )
     ground = ground_of(dataset, workspace, asked, workers)
     if pilot or pilot_minutes is not None:
@@ -133,8 +136,9 @@ def train(
     """
     from autofuse.road.dials import Asked
     from autofuse.road.fold import stages, train_fold
+    from autofuse.road.suiting import suited
 
-    ground = ground_of(dataset, workspace, Asked(device=explicit(device)), workers)
+    ground = suited(ground_of(dataset, workspace, Asked(device=explicit(device)), workers), trainer)
     method = method_of(configuration, trainer, settings, steps, minutes, seed, precision)
     if minutes is not None:
         parts = stages(ground, configuration)

@@ -19,6 +19,7 @@ from autofuse.road.pilot import arbitrate, pilot_seconds
 from autofuse.road.results import REPORT_FILE, FoldReport, RunReport
 from autofuse.road.runs import TrainedFold, require_fold
 from autofuse.road.steps import Device, Folder, check, explicit, method_of, open_both
+from autofuse.road.suiting import suited
 from autofuse.road.timetable import Clock, divide_time, settle_mirroring
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def run(
     planner: str | None = None,
     expect_missing: bool | None = None,
     want_fused: bool | None = None,
+    topology: str | None = None,
     configuration: str | None = None,
     trainer: str | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -58,7 +60,7 @@ def run(
         minutes: for everything; what the other steps take is not left for training.
         steps: length of training one fold instead; the result then does not depend on the clock.
         folds: to be trained; None for all.
-        expect_missing, want_fused: wishes, as in ``plan``; None leaves them as they were.
+        expect_missing, want_fused, topology: wishes, as in ``plan``; None leaves them as they were.
         pilot: try the plan's challengers first, and train what wins.
         pilot_minutes: for that, instead of a tenth of ``minutes`` (or of training one fold, without a time).
 
@@ -76,7 +78,7 @@ def run(
         _require_good(opened, workers)
     count = ALL_FOLDS if folds is None else len(folds)
     shared_by = count if minutes is not None else None
-    asked = Asked(planner, explicit(device), memory_gib, minutes, shared_by, expect_missing, want_fused)
+    asked = Asked(planner, explicit(device), memory_gib, minutes, shared_by, expect_missing, want_fused, topology)
 
     def training_minutes(dials: Dials) -> float | None:
         return clock.planned_minutes(dials.shared_by or 1, pilot_seconds(minutes, pilot_minutes) if pilot else 0.0)
@@ -87,7 +89,7 @@ def run(
         require_fold(fold, len(ground.splits.folds))
     if pilot:
         ground = arbitrate(ground, minutes=pilot_minutes, whole_minutes=minutes, steps=steps, workers=workers)
-    return _Road(ground, method, chosen, clock, workers).travel()
+    return _Road(suited(ground, trainer), method, chosen, clock, workers).travel()
 
 
 def _require_open(configuration: str | None, trainer: str | None, settings: Mapping[str, Any] | None) -> None:

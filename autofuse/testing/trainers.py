@@ -63,7 +63,11 @@ def check_trainer(
     with torch.random.fork_rng(devices=[]):
         for setting in settings:
             task = example_task(
-                setting.modalities, setting.dimensions, regions=setting.regions, cascade=setting.cascade
+                setting.modalities,
+                setting.dimensions,
+                regions=setting.regions,
+                cascade=setting.cascade,
+                topology=getattr(kind, "topology", None) or "early",
             )
             results += run_checks(TASK_CHECKS, Trial(value, task), str(setting))
     if not all(result.passed for result in results):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from autofuse.networks.presence import ramp_modality_dropout
+from autofuse.networks.presence import set_modality_dropout
 from autofuse.plan.task import Task
 from autofuse.sampling.batch import Batch
 from autofuse.training.optimisers import Descent
@@ -71,7 +71,8 @@ class Stepper:
         draws what it would have drawn.
         """
         seed_everything(self._run.seed, "step", step)
-        ramp_modality_dropout(self.nets, self._trainer.dropout_in_force(progress))
+        trainer = self._trainer
+        set_modality_dropout(self.nets, trainer.dropout_in_force(progress), trainer.whole_samples)
         learning_rate = self._trainer.learning_rate * factor
         for descent in self.descents:
             if step % descent.objective.every == 0:

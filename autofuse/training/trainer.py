@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -35,6 +36,12 @@ class Progress:
     def fraction(self) -> float:
         """Share of the training that is done."""
         return self.step / self.steps if self.done is None else self.done
+
+    def ramp(self, over: float) -> float:
+        """exp(-5 (1 - t)²), t the share of the first ``over`` of the training that is done (Laine and Aila, arXiv
+        1610.02242): from 0.007 to 1, and 1 ever after."""
+        t = 1.0 if self.fraction >= over else self.fraction / over
+        return math.exp(-5 * (1 - t) ** 2)
 
 
 @dataclass(frozen=True)
@@ -83,11 +90,20 @@ class Trainer:
 
     Construction only stores. A variant is the same class with other field values, never another class.
     ``foreground``, ``rotation`` and ``scaling`` are shares of the samples; the other ways to augment are nnU-Net's.
-    ``dropout_ramp`` is the share of the training over which modality dropout grows from nothing to what is planned.
+    Modality dropout begins when the share ``dropout_start`` of the training is done and grows over the next
+    ``dropout_ramp`` to what is planned; the share ``whole_samples`` of the samples is spared throughout. Measured on
+    phantoms of three modalities, each of which alone shows one structure (500 steps, one seed, mean Dice with all
+    modalities / mean over all subsets that lack one): from the start 0.593 / 0.479, a structure was not found at all;
+    from half of the training on 0.892 / 0.624; half of the samples spared 0.901 / 0.615; both, from 0.65 on,
+    0.905 / 0.617; no dropout 0.914 / 0.387; concatenation with zeros 0.916 / 0.403.
+    ``topology`` is that of ``autofuse.networks`` which a method is made for (None: any will do), ``decoders`` how many
+    memory is planned for: a command that names the trainer gets a plan for these.
     ``jitter_mm`` is the largest shift of one modality against the others, in half of the samples.
     """
 
     name: ClassVar[str]
+    topology: ClassVar[str | None] = None
+    decoders: ClassVar[int] = 1
 
     learning_rate: Weight = 1e-2
     momentum: Share = 0.99
@@ -97,12 +113,15 @@ class Trainer:
     foreground: Share = 1 / 3
     rotation: Share = 0.2
     scaling: Share = 0.2
-    dropout_ramp: Share = 0.5
+    dropout_start: Share = 0.65
+    dropout_ramp: Share = 0.25
+    whole_samples: Share = 0.5
     jitter_mm: Weight = 0.0
 
     def dropout_in_force(self, progress: Progress) -> float:
         """Share of the planned modality dropout: a network learns from complete cases first, then to do without."""
-        return 1.0 if self.dropout_ramp == 0 else min(1.0, progress.fraction / self.dropout_ramp)
+        past = progress.fraction - self.dropout_start
+        return float(past >= 0) if self.dropout_ramp == 0 else min(1.0, max(0.0, past / self.dropout_ramp))
 
     def streams(self) -> tuple[Stream, ...]:
         """Which batches each step needs."""

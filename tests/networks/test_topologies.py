@@ -17,7 +17,7 @@ from autofuse.networks.presence import (
     drop_modalities,
     gate_weights,
     mean_weights,
-    ramp_modality_dropout,
+    set_modality_dropout,
     share_seen,
     without_absent,
 )
@@ -194,10 +194,10 @@ def test_modality_dropout_can_be_in_force_in_part() -> None:
     network = built("stems", small_plan(modality_dropout=0.8), 3).train()
     image, present = torch.randn(64, 3, 16, 8, 8), torch.ones(64, 3, dtype=torch.bool)
     kept = {}
-    for share in (0.0, 0.5, 1.0):
-        ramp_modality_dropout(nn.ModuleDict({"segmenter": network}), share)
+    for share, whole in ((0.0, 0.0), (0.5, 0.0), (1.0, 0.0), (1.0, 0.5), (1.0, 1.0)):
+        set_modality_dropout(nn.ModuleDict({"segmenter": network}), share, whole)
         torch.manual_seed(0)
-        kept[share] = float(network.see(network.spec.inlet, image, present)[1].float().mean())
-    assert kept[0.0] == 1.0
-    assert 0.55 < kept[0.5] < 0.7  # three of five stay, and a few that were a sample's last one
-    assert kept[1.0] < 0.45
+        kept[share, whole] = float(network.see(network.spec.inlet, image, present)[1].float().mean())
+    assert kept[0.0, 0.0] == kept[1.0, 1.0] == 1.0
+    assert 0.55 < kept[0.5, 0.0] < 0.7  # three of five stay, and a few that were a sample's last one
+    assert kept[1.0, 0.0] < 0.45 < kept[1.0, 0.5] < 0.8

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from plan_examples import case_of, decision, fingerprint_of, plan_for
 
+from autofuse.foundation.registry import TRAINERS, load_registered
 from autofuse.plan.explain import to_text
 from autofuse_planners.default import DefaultPlanner
-from autofuse_planners.supervision import CHALLENGER_TABLE, SUPERVISION_TABLE, Supervision, choose_supervision
+from autofuse_planners.supervision import CHALLENGER_TABLE, MADE_FOR, SUPERVISION_TABLE, Supervision, choose_supervision
 from autofuse_planners.thresholds import Thresholds
 
 RULES = Thresholds()
@@ -59,12 +60,20 @@ def test_what_is_installed_is_nominated_and_what_is_not_is_named(
 ) -> None:
     plan = plan_for(name, DefaultPlanner(available_trainers=ALL_METHODS))
     assert plan.trainer.name == default
-    assert [item.trainer.name for item in plan.challengers if item.topology is None] == challengers
-    plan = plan_for(name)
-    assert not [item for item in plan.challengers if item.topology is None]
+    assert [item.trainer.name for item in plan.challengers if item.trainer.name != default] == challengers
+    plan = plan_for(name, DefaultPlanner(available_trainers=("supervised", "partial")))
+    assert not [item for item in plan.challengers if item.trainer.name != plan.trainer.name]
     said = "\n".join((decision(plan, "trainer").rule, *decision(plan, "trainer").alternatives))
     for method in {default, *challengers} - {"supervised", "partial"}:
         assert method in said and "not installed" in said
+
+
+def test_networks_that_methods_are_made_for_are_those_they_name() -> None:
+    """The planner knows them without loading a trainer."""
+    for name in DefaultPlanner().available_trainers:
+        kind = load_registered(TRAINERS, name)
+        wanted = {"topology": kind.topology, "decoders": kind.decoders}
+        assert {"topology": None, "decoders": 1} | MADE_FOR.get(name, {}) == wanted
 
 
 def test_every_row_of_the_challenger_table_is_reached() -> None:

@@ -135,7 +135,7 @@ def test_topology_challengers_get_a_plan_of_their_own(planners: None, tmp_path: 
     assert found[1].trained_under.budget == ground.plan.budget
     assert found[1].trained_under.digest() != ground.plan.digest()
     assert [item.name for item in left_out] == ["supervised on unheard_of", "somebody's"]
-    assert "plans early instead" in left_out[0].problem
+    assert "plans early with 1 decoder(s) where unheard_of" in left_out[0].problem
     assert "No trainer is called" in left_out[1].problem
 
 

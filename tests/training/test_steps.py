@@ -147,7 +147,12 @@ def test_random_numbers_depend_on_seed_and_step_alone(precision: str) -> None:
     assert same(weights_of(one.nets), weights_of(other.nets))
 
 
-@pytest.mark.parametrize(("ramp", "shares"), [(0.5, (0.0, 0.5, 1.0, 1.0)), (0.0, (1.0, 1.0, 1.0, 1.0))])
-def test_modality_dropout_grows_over_a_share_of_the_training(ramp: float, shares: tuple[float, ...]) -> None:
-    trainer = replace(Tiny(), dropout_ramp=ramp)
+@pytest.mark.parametrize(
+    ("start", "ramp", "shares"),
+    [(0.0, 0.5, (0.0, 0.5, 1.0, 1.0)), (0.25, 0.5, (0.0, 0.0, 0.5, 1.0)), (0.5, 0.0, (0.0, 0.0, 1.0, 1.0))],
+)
+def test_modality_dropout_grows_over_a_share_of_the_training(
+    start: float, ramp: float, shares: tuple[float, ...]
+) -> None:
+    trainer = replace(Tiny(), dropout_start=start, dropout_ramp=ramp)
     assert tuple(trainer.dropout_in_force(Progress(step, 8)) for step in (0, 2, 4, 7)) == shares

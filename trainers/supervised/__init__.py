@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from autofuse.losses import deep_supervision, dice_ce
+from autofuse.losses import Loss, deep_supervision, dice_ce
 from autofuse.networks import build_network
 from autofuse.plan.task import Task
 from autofuse.sampling.batch import Batch
@@ -43,9 +43,20 @@ class Supervised(Trainer):
 
     def objectives(self, task: Task) -> tuple[Objective, ...]:
         """One: Dice + cross-entropy over the resolutions of the decoder."""
+        loss = self.loss(task)
+
+        def terms(nets: nn.ModuleDict, batches: Batches, progress: Progress) -> Mapping[str, Tensor]:
+            batch = batches["labelled"]
+            assert batch.target is not None, "the stream asks for labelled cases"
+            return deep_supervision(nets["segmenter"](batch.inputs(), batch.presence()), batch.target, loss)
+
+        return (Objective("segmentation", moves=("segmenter",), terms=terms),)
+
+    def loss(self, task: Task) -> Loss:
+        """Dice + cross-entropy of logits (B, C, *S) and a target (B, *S), by name, weighted."""
         batch_dice = task.configuration.dimensions == 2 if self.batch_dice is None else self.batch_dice
 
-        def loss(logits: Tensor, target: Tensor) -> Mapping[str, Tensor]:
+        def dice_and_cross_entropy(logits: Tensor, target: Tensor) -> Mapping[str, Tensor]:
             return dice_ce(
                 logits,
                 target,
@@ -56,12 +67,7 @@ class Supervised(Trainer):
                 case_weighting=self.case_weighting,
             )
 
-        def terms(nets: nn.ModuleDict, batches: Batches, progress: Progress) -> Mapping[str, Tensor]:
-            batch = batches["labelled"]
-            assert batch.target is not None, "the stream asks for labelled cases"
-            return deep_supervision(nets["segmenter"](batch.inputs(), batch.presence()), batch.target, loss)
-
-        return (Objective("segmentation", moves=("segmenter",), terms=terms),)
+        return dice_and_cross_entropy
 
     def segment(self, nets: nn.ModuleDict, batch: Batch) -> Tensor:
         """Logits (B, C, *S) of the planned network."""
