@@ -12,25 +12,20 @@ What is made lies in ``--work``; an interrupted benchmark goes on there.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import fusion_arms as arms
-from fusion_arms import Arm, Dice, Trained
+import arms
+from arms import Arm, Dice, compare, judge, phantom, show, trained_on
 from results_file import keep
-from rich.console import Console
-from rich.table import Table
 
-from autofuse.evaluation.paired import PairedInterval, paired_bootstrap, paired_differences
-from autofuse.phantom import PhantomOptions, write_phantom
+from autofuse.phantom import PhantomOptions
 from autofuse.plan.types import Plan
 
 SHIFTS_MM = (0.0, 2.0, 4.0, 8.0, 16.0)
 HARD = 0.1
 """A subset is hard if zero-filled early fusion loses more than this against all modalities."""
-TEST_CASES = 12
-SHAPE, SPACING_MM = (48, 48, 48), (1.5, 1.5, 1.5)
 
 PLANNED = Arm("planned", {})
 EARLY = Arm("early", {"topology": "early"}, lambda plan: plan.model_copy(update={"registration": None}))
@@ -58,14 +53,14 @@ def shifts(options: argparse.Namespace) -> dict[str, Any]:
             raw = _shifted_data(options, seed, shift_mm)
             for arm in (PLANNED, EARLY):
                 # Where nothing is shifted, both arms have one plan, and would give the same weights.
-                trained, found = _judge(arm if shift_mm else EARLY, raw, options, seed)
+                trained, found = judge(arm if shift_mm else EARLY, raw, options, seed)
                 dice.setdefault((arm.name, shift_mm), {}).update(arms.tagged(found, seed))
                 described[f"{arm.name} at {shift_mm:g} mm"] = trained.described()
     # Every seed has phantoms of its own, but always the same patients of a given data set.
     people = {case: case.split("/")[1] for case in dice[PLANNED.name, 0.0]} if options.data else {}
     rows = []
     for (name, shift_mm), found in dice.items():
-        against = None if shift_mm == 0 else _compare(dice[name, 0.0], found, people)
+        against = None if shift_mm == 0 else compare(dice[name, 0.0], found, people)
         rows.append({"arm": name, "shift_mm": shift_mm, "dice": arms.mean(found), "against_no_shift": against})
     return {"rows": sorted(rows, key=lambda row: (row["arm"], row["shift_mm"])), "arms": described}
 
@@ -77,9 +72,9 @@ def subsets(options: argparse.Namespace) -> dict[str, Any]:
     dice: dict[tuple[str, tuple[int, ...]], Dice] = {}
     described: dict[str, Any] = {}
     for seed in range(options.seeds):
-        raw = _phantom(options, seed, **phantom)
+        raw = phantom(options, seed, **phantom)
         for arm in (MISSING, ZERO_FILLED):
-            trained, _ = _trained(arm, raw, options, seed)
+            trained, _ = trained_on(arm, raw, options, seed)
             described[arm.name] = trained.described()
             for kept in arms.subsets(len(names)):
                 label = "".join(str(channel) for channel in kept)
@@ -108,7 +103,7 @@ def _subset_rows(dice: dict[tuple[str, tuple[int, ...]], Dice], names: Sequence[
 
 
 def _subset_row(name: str, early: Dice, stems: Dice, is_hard: bool) -> dict[str, Any]:
-    difference = _compare(early, stems)
+    difference = compare(early, stems)
     return {
         "kept": name,
         "hard": is_hard,
@@ -132,14 +127,14 @@ def grids(options: argparse.Namespace) -> dict[str, Any]:
     dice: dict[str, Dice] = {"own grids": {}, "by hand": {}}
     described: dict[str, Any] = {}
     for seed in range(options.seeds):
-        raw = _phantom(options, seed, coarse=4.0, narrow=0.7)
+        raw = phantom(options, seed, coarse=4.0, narrow=0.7)
         by_hand = arms.rewritten(raw, raw.with_name(f"{raw.name}_by_hand"), resample_by_hand)
         for name, arm, data in (("own grids", PLANNED, raw), ("by hand", EARLY, by_hand)):
-            trained, found = _judge(arm, data, options, seed)
+            trained, found = judge(arm, data, options, seed)
             dice[name].update(arms.tagged(found, seed))
             described[name] = trained.described()
     rows = [{"arm": name, "dice": arms.mean(found)} for name, found in dice.items()]
-    rows[0]["against_by_hand"] = _compare(dice["by hand"], dice["own grids"])
+    rows[0]["against_by_hand"] = compare(dice["by hand"], dice["own grids"])
     return {"rows": rows, "arms": described}
 
 
@@ -156,7 +151,7 @@ def resample_by_hand(first: Path, second: Path, to: Path) -> None:
 
 def _shifted_data(options: argparse.Namespace, seed: int, shift_mm: float) -> Path:
     if options.data is None:
-        return _phantom(options, seed, shift_mm=shift_mm)
+        return phantom(options, seed, shift_mm=shift_mm)
     raw: Path = options.data.resolve()
     if shift_mm == 0:
         return raw
@@ -181,53 +176,6 @@ def shift_image(source: Path, to: Path, shift_mm: float, seed: int) -> None:
     image = read_image(source)
     moved, _ = regrid(image.voxels, image.geometry, image.geometry, Rigid(shift_mm=(x, y, z)), order=1)
     write_image(to, moved, image.geometry)
-
-
-def _phantom(options: argparse.Namespace, seed: int, **changes: Any) -> Path:
-    """A phantom data set of this seed."""
-    recipe = PhantomOptions(
-        cases=options.cases, test_cases=TEST_CASES, shape=SHAPE, spacing_mm=SPACING_MM, seed=seed, **changes
-    )
-    name = "_".join([f"Phantom{seed}", *(f"{key}{value:g}" for key, value in changes.items())])
-    return write_phantom(options.work / "data" / name, recipe)
-
-
-def _trained(arm: Arm, raw: Path, options: argparse.Namespace, seed: int) -> tuple[Trained, bool]:
-    """The arm, trained; and whether it is judged by test cases (else by what its folds hold out)."""
-    tests = (raw / "labelsTs").is_dir()
-    folds = (0,) if tests else tuple(range(options.folds))
-    # Data sets of one name lie in folders of their own: each combination has its own workspace.
-    root = options.work / "workspaces" / f"{arm.name}_{raw.parent.name}_{raw.name}_seed{seed}_{options.steps}"
-    return arms.train(arm, raw, root, steps=options.steps, seed=seed, folds=folds), tests
-
-
-def _judge(arm: Arm, raw: Path, options: argparse.Namespace, seed: int) -> tuple[Trained, Dice]:
-    trained, tests = _trained(arm, raw, options, seed)
-    return trained, arms.test_dice(trained) if tests else arms.held_out_dice(trained)
-
-
-def _compare(first: Dice, second: Dice, people: Mapping[str, str] | None = None) -> PairedInterval:
-    """Second less first, over cases and seeds; a case that is not in ``people`` is a person of its own."""
-    return paired_bootstrap(paired_differences(first, second), people or {})
-
-
-def show(title: str, rows: Sequence[dict[str, Any]]) -> None:
-    """The rows as a table, on stdout."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column.replace("_", " "))
-    for row in rows:
-        table.add_row(*(_told(row.get(column)) for column in columns))
-    Console().print(table)
-
-
-def _told(value: Any) -> str:
-    if isinstance(value, PairedInterval):
-        return f"{value.difference:+.3f} ({value.lower:+.3f} to {value.upper:+.3f})"
-    if isinstance(value, bool):
-        return "yes" if value else ""
-    return f"{value:.3f}" if isinstance(value, float) else str(value or "")
 
 
 BENCHMARKS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {

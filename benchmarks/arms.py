@@ -6,21 +6,26 @@ the machine is, and trained for the same number of steps with the same seeds. Al
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
+from rich.table import Table
 
 from autofuse import road
+from autofuse.evaluation.paired import PairedInterval, paired_bootstrap, paired_differences
 from autofuse.evaluation.types import Scores
 from autofuse.foundation.machine import default_precision
 from autofuse.foundation.workspace import Workspace
 from autofuse.images import read_image, write_image
+from autofuse.phantom import PhantomOptions, write_phantom
 from autofuse.plan.types import Budget, Plan
 from autofuse.road.dials import DIALS_FILE, Dials
 
@@ -29,6 +34,9 @@ SPEED = {"flops_per_s": 2.4e11, "elements_per_s": 2.0e8, "threads": 2}
 """About what two busy cores do."""
 SHORT_TRAINING = {"momentum": 0.9, "learning_rate": 0.1, "weight_decay": 3e-3}
 """What plans for few steps ask for; set here so that every arm has it, whatever its plan is for."""
+
+TEST_CASES = 12
+SHAPE, SPACING_MM = (48, 48, 48), (1.5, 1.5, 1.5)
 
 Dice = dict[str, float | None]
 Change = Callable[[Plan], Plan]
@@ -42,17 +50,21 @@ class Arm:
         name: also its workspace's.
         wishes: fields of the budget that differ (``topology``, ``expect_missing``).
         change: what is altered in the plan; None for nothing.
+        trainer: None for the plan's; settings: its fields that differ.
     """
 
     name: str
     wishes: Mapping[str, Any]
     change: Change | None = None
+    trainer: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Trained:
     """An arm that was trained on one data set with one seed."""
 
+    arm: Arm
     raw: Path
     root: Path
     plan: Plan
@@ -65,7 +77,8 @@ class Trained:
             "topology": chosen.network.topology,
             "modality_dropout": chosen.network.modality_dropout,
             "registration": self.plan.registration is not None,
-            "trainer": self.plan.trainer.name,
+            "trainer": self.arm.trainer or self.plan.trainer.name,
+            "settings": dict(self.arm.settings),
             "patch": list(chosen.patch),
             "features": list(chosen.network.features),
             "batch": chosen.batch,
@@ -77,10 +90,19 @@ def train(arm: Arm, raw: Path, root: Path, *, steps: int, seed: int, folds: Sequ
     place = Workspace(root, raw.name)
     plan = _planned(arm, raw, place)
     done = tuple(
-        road.train(raw, workspace=root, fold=fold, steps=steps, seed=seed, settings=SHORT_TRAINING, device="cpu")
+        road.train(
+            raw,
+            workspace=root,
+            fold=fold,
+            trainer=arm.trainer,
+            steps=steps,
+            seed=seed,
+            settings={**SHORT_TRAINING, **arm.settings},
+            device="cpu",
+        )
         for fold in folds
     )
-    return Trained(raw, root, plan, done)
+    return Trained(arm, raw, root, plan, done)
 
 
 def _planned(arm: Arm, raw: Path, place: Workspace) -> Plan:
@@ -173,3 +195,51 @@ def mean(dice: Dice) -> float:
 def as_json(value: Any) -> Any:
     """Plain JSON content."""
     return json.loads(json.dumps(value, default=lambda item: item.model_dump(mode="json")))
+
+
+def phantom(options: argparse.Namespace, seed: int, **changes: Any) -> Path:
+    """A phantom data set of this seed, drawn where it is not there yet."""
+    recipe = PhantomOptions(
+        cases=options.cases, test_cases=TEST_CASES, shape=SHAPE, spacing_mm=SPACING_MM, seed=seed, **changes
+    )
+    name = "_".join([f"Phantom{seed}", *(f"{key}{value:g}" for key, value in changes.items())])
+    return write_phantom(options.work / "data" / name, recipe)
+
+
+def trained_on(arm: Arm, raw: Path, options: argparse.Namespace, seed: int) -> tuple[Trained, bool]:
+    """The arm, trained; and whether it is judged by test cases (else by what its folds hold out)."""
+    tests = (raw / "labelsTs").is_dir()
+    folds = (0,) if tests else tuple(range(options.folds))
+    # Data sets of one name lie in folders of their own: each combination has its own workspace.
+    root = options.work / "workspaces" / f"{arm.name}_{raw.parent.name}_{raw.name}_seed{seed}_{options.steps}"
+    return train(arm, raw, root, steps=options.steps, seed=seed, folds=folds), tests
+
+
+def judge(arm: Arm, raw: Path, options: argparse.Namespace, seed: int) -> tuple[Trained, Dice]:
+    """The arm, trained, and the Dice of the cases that judge it."""
+    trained, tests = trained_on(arm, raw, options, seed)
+    return trained, test_dice(trained) if tests else held_out_dice(trained)
+
+
+def compare(first: Dice, second: Dice, people: Mapping[str, str] | None = None) -> PairedInterval:
+    """Second less first, over cases and seeds; a case that is not in ``people`` is a person of its own."""
+    return paired_bootstrap(paired_differences(first, second), people or {})
+
+
+def show(title: str, rows: Sequence[dict[str, Any]]) -> None:
+    """The rows as a table, on stdout."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column.replace("_", " "))
+    for row in rows:
+        table.add_row(*(_told(row.get(column)) for column in columns))
+    Console().print(table)
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, PairedInterval):
+        return f"{value.difference:+.3f} ({value.lower:+.3f} to {value.upper:+.3f})"
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    return f"{value:.3f}" if isinstance(value, float) else str(value or "")
