@@ -199,8 +199,9 @@ def as_json(value: Any) -> Any:
 
 def phantom(options: argparse.Namespace, seed: int, **changes: Any) -> Path:
     """A phantom data set of this seed, drawn where it is not there yet."""
+    shape = getattr(options, "shape", SHAPE)
     recipe = PhantomOptions(
-        cases=options.cases, test_cases=TEST_CASES, shape=SHAPE, spacing_mm=SPACING_MM, seed=seed, **changes
+        cases=options.cases, test_cases=TEST_CASES, shape=shape, spacing_mm=SPACING_MM, seed=seed, **changes
     )
     name = "_".join([f"Phantom{seed}", *(f"{key}{value:g}" for key, value in changes.items())])
     return write_phantom(options.work / "data" / name, recipe)

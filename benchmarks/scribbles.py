@@ -64,6 +64,11 @@ ARMS = {
 }
 WEIGHTS = (0.1, 1.0, 8.0)
 """Published weights of such terms differ by 80 times."""
+SWEPT = (
+    ("inter_weight", 0.0),  # of both regularisers
+    *((term, weight) for term in ("inter_weight", "intra_weight") for weight in WEIGHTS),
+    *(("pseudo_weight", weight) for weight in (0.0, *WEIGHTS)),
+)
 
 
 def compared(options: argparse.Namespace) -> dict[str, Any]:
@@ -90,25 +95,20 @@ def sweep(options: argparse.Namespace) -> dict[str, Any]:
     dice: dict[tuple[str, float], Dice] = {}
     for seed in range(options.seeds):
         raw = phantom(options, 100 + seed, **SCRIBBLED) if options.data is None else options.data.resolve()
-        for term, trainer in (
-            ("intra_weight", "cmfnet"),
-            ("inter_weight", "cmfnet"),
-            ("pseudo_weight", "pseudo_labels"),
-        ):
-            for weight in (0.0, *WEIGHTS):
-                arm = _weighed(term, trainer, weight)
-                root = options.work / "workspaces" / f"{arm.name}_{raw.name}_seed{seed}_{options.steps}"
-                trained = arms.train(arm, raw, root, steps=options.steps, seed=seed, folds=(options.fold,))
-                dice.setdefault((term, weight), {}).update(arms.tagged(arms.held_out_dice(trained), seed))
-    return {
-        "rows": [{"term": term, "weight": weight, "dice": arms.mean(found)} for (term, weight), found in dice.items()]
-    }
+        for term, weight in SWEPT:
+            arm = _weighed(term, weight)
+            root = options.work / "workspaces" / f"{arm.name}_{raw.name}_seed{seed}_{options.steps}"
+            trained = arms.train(arm, raw, root, steps=options.steps, seed=seed, folds=(options.fold,))
+            dice.setdefault((term, weight), {}).update(arms.tagged(arms.held_out_dice(trained), seed))
+    rows = [{"term": term, "weight": f"{weight:g}", "dice": arms.mean(found)} for (term, weight), found in dice.items()]
+    return {"rows": rows}
 
 
-def _weighed(term: str, trainer: str, weight: float) -> Arm:
-    others = {"intra_weight": 0.0, "inter_weight": 0.0} if trainer == "cmfnet" else {}
-    change = on("specific_shared") if trainer == "cmfnet" else on("early", 2)
-    return Arm(f"sweep_{term}_{weight:g}", {}, change, trainer=trainer, settings={**others, term: weight})
+def _weighed(term: str, weight: float) -> Arm:
+    name = f"sweep_{term}_{weight:g}"
+    if term == "pseudo_weight":
+        return Arm(name, {}, on("early", 2), trainer="pseudo_labels", settings={term: weight})
+    return cmfnet(name, **{"intra_weight": 0.0, "inter_weight": 0.0, term: weight})
 
 
 def cost(options: argparse.Namespace) -> dict[str, Any]:
@@ -159,10 +159,9 @@ def main() -> None:
         command.add_argument("--seeds", type=int, default=3, help="of phantom and training (default: 3)")
         command.add_argument("--steps", type=int, default=500, help="of training an arm (default: 500)")
         command.add_argument("--cases", type=int, default=20, help="training cases of a phantom (default: 20)")
+        command.set_defaults(shape=(40, 40, 40))
         command.add_argument("--work", type=Path, default=Path("autofuse_workspace/scribbles"), help="what is made")
-        command.add_argument(
-            "--data", type=Path, help="scribbled data set with labelsTr_dense, judged by held-out cases"
-        )
+        command.add_argument("--data", type=Path, help="scribbled data set with labelsTr_dense")
         if name == "sweep":
             command.add_argument("--fold", type=int, default=1, help="whose held-out cases judge (default: 1)")
         else:
@@ -173,7 +172,7 @@ def main() -> None:
     if options.benchmark != "cost":
         options.work = options.work.absolute()
         asked["data"] = options.data.name if options.data else "phantom"
-        del asked["work"]
+        del asked["work"], asked["shape"]
     results = BENCHMARKS[options.benchmark](options)
     show(options.benchmark, results["rows"])
     keep(options.name, {"options": asked, **arms.as_json(results)})
