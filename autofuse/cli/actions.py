@@ -56,10 +56,11 @@ def _check(options: Namespace) -> Answer:
 
 
 def _fingerprint(options: Namespace) -> Answer:
+    from autofuse.fingerprint.oddities import oddities
     from autofuse.fingerprint.show import to_rich
 
     fingerprint = road.fingerprint(options.dataset, **_case_work(options))
-    return answer(fingerprint, lambda: to_rich(fingerprint))
+    return answer(fingerprint, lambda: to_rich(fingerprint), unusual=lambda: list(oddities(fingerprint)))
 
 
 def _plan(options: Namespace) -> Answer:

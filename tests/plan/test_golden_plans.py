@@ -17,6 +17,7 @@ from plan_examples import in_minutes
 from autofuse.dataset.opening import open_dataset
 from autofuse.fingerprint.measure import measure
 from autofuse.foundation.workspace import Workspace
+from autofuse.phantom import PhantomOptions, write_phantom
 from autofuse.plan.types import Configuration, Plan
 from autofuse.testing.fingerprints import MADE_UP_DATASETS, MadeUpDataset, example_fingerprint
 from autofuse_planners.default import DefaultPlanner
@@ -31,6 +32,24 @@ def real_plan(dataset_folder: Path, workspace: Path) -> dict[str, Any]:
     dataset = open_dataset(dataset_folder)
     fingerprint = measure(dataset, Workspace(workspace, dataset.name), workers=0)
     return summary(DefaultPlanner().plan(fingerprint, dataset.labels, BUDGET))
+
+
+PHANTOMS: dict[str, dict[str, Any]] = {
+    "phantom": {},
+    "phantom, scribbles": {"scribbles": 0.05},
+    "phantom, cases lack modalities": {"missing": 0.3},
+    "phantom, 8 mm apart": {"shift_mm": 8.0},
+    "phantom, coarse and narrow": {"coarse": 2.0, "narrow": 0.7},
+    "phantom, few labels": {"unlabelled": 3},
+    "phantom, single slices": {"dimensions": 2},
+}
+"""What is drawn on disk, and measured: eight cases of 48 x 48 x 48 voxels of 1.5 mm."""
+
+
+def phantom_plan(changes: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The plan of a phantom that is drawn into ``folder``, with the same dials."""
+    options = PhantomOptions(cases=8, test_cases=0, shape=(48, 48, 48), spacing_mm=(1.5, 1.5, 1.5), **changes)
+    return real_plan(write_phantom(folder / "Dataset001_Phantom", options), folder / "workspace")
 
 
 def made_up_plan(made_up: MadeUpDataset) -> dict[str, Any]:
@@ -74,6 +93,11 @@ def test_plan_is_the_one_on_record(name: str, shared_data: Path, tmp_path: Path)
     assert real_plan(shared_data / name, tmp_path) == json.loads(GOLDEN.read_text())[name]
 
 
+@pytest.mark.parametrize("name", PHANTOMS)
+def test_plan_of_a_phantom_is_the_one_on_record(name: str, tmp_path: Path) -> None:
+    assert phantom_plan(PHANTOMS[name], tmp_path) == json.loads(GOLDEN.read_text())[name]
+
+
 @pytest.mark.parametrize("made_up", MADE_UP_DATASETS, ids=lambda made_up: made_up.name)
 def test_plan_for_each_kind_of_data_is_the_one_on_record(made_up: MadeUpDataset) -> None:
     assert made_up_plan(made_up) == json.loads(GOLDEN.read_text())[made_up.name]
@@ -85,6 +109,7 @@ if __name__ == "__main__":
     data = Path(__file__).resolve().parents[2].parent / "shared" / "data"
     with tempfile.TemporaryDirectory() as folder:
         found = {name: real_plan(data / name, Path(folder)) for name in NAMES}
+        found |= {name: phantom_plan(item, Path(folder) / name) for name, item in PHANTOMS.items()}
     found |= {made_up.name: made_up_plan(made_up) for made_up in MADE_UP_DATASETS}
     GOLDEN.write_text(json.dumps(found, indent=1) + "\n")
     sys.stdout.write(f"{GOLDEN} written\n")
