@@ -67,12 +67,11 @@ def shifts(options: argparse.Namespace) -> dict[str, Any]:
 
 def subsets(options: argparse.Namespace) -> dict[str, Any]:
     """Dice with every subset of three modalities: stems with dropout, and early fusion with zeros for absent ones."""
-    phantom = {"modalities": 3}
-    names = PhantomOptions(**phantom).channel_names()
+    names = PhantomOptions(modalities=3).channel_names()
     dice: dict[tuple[str, tuple[int, ...]], Dice] = {}
     described: dict[str, Any] = {}
     for seed in range(options.seeds):
-        raw = phantom(options, seed, **phantom)
+        raw = phantom(options, seed, modalities=3)
         for arm in (MISSING, ZERO_FILLED):
             trained, _ = trained_on(arm, raw, options, seed)
             described[arm.name] = trained.described()

