@@ -91,13 +91,14 @@ def fused_image_wanted(meeting: Meeting) -> Finding:
     if not meeting.budget.want_fused:
         return Finding(False, "it was not asked for with --want-fused")
     alignment = meeting.alignment
-    why = alignment.distance() + ("; " + alignment.trial() if alignment.displaced else "")
+    why = alignment.told()
     return Finding(not alignment.unmended, why)
 
 
 def aligned(meeting: Meeting) -> Finding:
-    """Whether voxels of different modalities show the same place as they are."""
-    return Finding(not meeting.alignment.displaced, meeting.alignment.distance())
+    """Whether voxels of different modalities show the same place as they are, or as nearly as can be had."""
+    alignment = meeting.alignment
+    return Finding(not alignment.displaced and not alignment.mends, alignment.told())
 
 
 def mended_by_registration(meeting: Meeting) -> Finding:
@@ -112,7 +113,7 @@ def not_mended(meeting: Meeting) -> Finding:
 
 def _apart(meeting: Meeting, holds: bool) -> Finding:
     alignment = meeting.alignment
-    return Finding(holds, alignment.distance() + ("; " + alignment.trial() if alignment.displaced else ""))
+    return Finding(holds, alignment.told())
 
 
 FUSION_TABLE: tuple[Row[Meeting], ...] = (
@@ -199,13 +200,12 @@ def _registration_decision(meeting: Meeting, registration: RegistrationPlan | No
     evidence = alignment.evidence()
     evidence.pop("displacement_by_pair")
     if registration is None:
-        stays = alignment.unmended
         return Decision(
             what="registration",
             chosen="none",
-            rule=f"{alignment.distance()}; {alignment.trial()}" if stays else alignment.distance(),
+            rule=alignment.told(),
             evidence=evidence,
-            alternatives=() if stays else ("rigid: there is nothing to mend",),
+            alternatives=() if alignment.in_question else ("rigid: there is nothing to mend",),
         )
     return Decision(
         what="registration",

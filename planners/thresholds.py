@@ -67,7 +67,8 @@ class Thresholds:
         least_overlap: below this share two modalities have no field of view in common.
         dropout_low, dropout_high: bounds of modality dropout.
         rarely_missing: up to this rate, plain concatenation is a challenger of stems.
-        aligned_mm: modalities within this, or within one target voxel, are aligned.
+        aligned_mm: modalities within this, or within one target voxel, can be laid on each other as they are.
+        worth_registering_mm: further apart than this, and than one target voxel, they are registered if that helps.
         displacement_percentile: over cases, of the displacement that is compared with it.
         reliable_share: of the compared cases, that must be reliable before they say anything.
         registration_share: of the tried cases, that rigid registration must bring below the limit.
@@ -150,6 +151,7 @@ class Thresholds:
     dropout_high: float = 0.5
     rarely_missing: float = 0.05
     aligned_mm: float = 2.0
+    worth_registering_mm: float = 1.25
     displacement_percentile: float = 90.0
     reliable_share: float = 0.2
     registration_share: float = 0.9

@@ -14,6 +14,9 @@ from autofuse.fingerprint.types import CaseFacts, PairFacts
 
 ALIGNED_MM = 2.0
 """Modalities within this, or within one voxel if that is larger, are aligned."""
+WORTH_REGISTERING_MM = 1.25
+"""Further apart than this, and than one voxel, registration is tried. Aligned brains of two data sets measure 0.4 to
+0.8 mm; on a phantom with voxels of 1.5 mm, 2 mm cost 0.07 mean Dice and registration leaves about 0.2 mm."""
 PERCENTILE = 90.0
 """Of the displacements over cases, which is held against it."""
 RELIABLE_SHARE = 0.2
@@ -50,8 +53,16 @@ class PairSummary:
 
 def aligned_within_mm(cases: Sequence[CaseFacts]) -> float:
     """Displacements up to this count as none: ``ALIGNED_MM``, or the edge of a cube of the median voxel's volume."""
-    voxel_mm3 = float(np.median([np.prod(case.spacing_mm) for case in cases]))
-    return max(math.cbrt(voxel_mm3), ALIGNED_MM)
+    return max(_voxel_mm(cases), ALIGNED_MM)
+
+
+def worth_registering_mm(cases: Sequence[CaseFacts]) -> float:
+    """From this displacement on registration is tried: ``WORTH_REGISTERING_MM``, or a voxel as above."""
+    return max(_voxel_mm(cases), WORTH_REGISTERING_MM)
+
+
+def _voxel_mm(cases: Sequence[CaseFacts]) -> float:
+    return math.cbrt(float(np.median([np.prod(case.spacing_mm) for case in cases])))
 
 
 def reliable_pairs(case: CaseFacts) -> list[PairFacts]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from autofuse.dataset.types import Case, Dataset
-from autofuse.fingerprint.apart import aligned_within_mm, percentile, reliable_pairs
+from autofuse.fingerprint.apart import percentile, reliable_pairs, worth_registering_mm
 from autofuse.fingerprint.case import CaseRecord
 from autofuse.fingerprint.types import CaseFacts, PairFacts, RegistrationFacts
 from autofuse.foundation.errors import ModelError
@@ -41,7 +41,7 @@ def cases_to_try(cases: Sequence[CaseFacts]) -> tuple[str, ...]:
     apart = {case.id: max(pair.distance_mm for pair in pairs) for case in cases if (pairs := reliable_pairs(case))}
     if not apart:
         return ()
-    if percentile(list(apart.values())) <= aligned_within_mm(cases):
+    if percentile(list(apart.values())) <= worth_registering_mm(cases):
         return ()
     return tuple(sorted(apart, key=lambda name: (-apart[name], name))[:TRIED_AT_MOST])
 

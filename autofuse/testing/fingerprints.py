@@ -76,6 +76,8 @@ MADE_UP_DATASETS = (
     MadeUpDataset("rarely missing", shape=_SMALL, cases=40, missing=1),
     MadeUpDataset("aligned", shape=_SMALL, apart_mm=0.4),
     MadeUpDataset("nearly displaced", shape=_SMALL, apart_mm=1.7),
+    MadeUpDataset("slightly displaced, rigidly", shape=_SMALL, apart_mm=1.7, left_mm=0.3),
+    MadeUpDataset("slightly displaced, for good", shape=_SMALL, apart_mm=1.7, left_mm=1.6),
     MadeUpDataset("hardly comparable", shape=_SMALL, apart_mm=30.0, reliable=False),
     MadeUpDataset("displaced rigidly", shape=_SMALL, apart_mm=8.0, left_mm=0.6),
     MadeUpDataset("displaced for good", shape=_SMALL, apart_mm=8.0, left_mm=6.5),

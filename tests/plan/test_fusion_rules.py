@@ -61,6 +61,8 @@ FUSION_ROWS: tuple[tuple[str, dict[str, Any], str, str], ...] = (
     ("aligned", FUSED, "image_level", "a fused image that a person can read is asked for"),
     ("aligned", {}, "early", "0.0 mm apart at the 90th percentile of 12 cases, and up to 2.0 mm is aligned"),
     ("isotropic", {}, "early", "displacement was not measured, so they are taken as aligned"),
+    ("slightly displaced, rigidly", {}, "early", "rigid registration brought 10 of 10 tried cases below 1.2 mm"),
+    ("slightly displaced, for good", {}, "early", "though 2.0 would do; rigid registration brought 0 of 10 tried"),
     ("displaced rigidly", {}, "early", "rigid registration brought 10 of 10 tried cases below 2.0 mm"),
     ("displaced for good", {}, "per_modality", "rigid registration brought 0 of 10 tried cases below 2.0 mm"),
 )
@@ -74,6 +76,13 @@ def test_each_row_of_the_fusion_table_plans_a_data_set_and_says_why(
     assert {item.network.topology for item in plan.configurations} == {topology}
     assert words in decision(plan, "topology").rule
     assert words in " ".join(to_text(plan, width=100).split())
+
+
+def test_a_small_displacement_is_registered_away_or_left_but_never_splits_the_network() -> None:
+    mended, left = (plan_for(f"slightly displaced, {how}") for how in ("rigidly", "for good"))
+    assert mended.registration is not None and left.registration is None
+    assert mended.named("3d").network == left.named("3d").network
+    assert mended.trainer.fields["jitter_mm"] == 0.3
 
 
 def test_every_row_of_the_fusion_table_is_reached() -> None:
