@@ -14,8 +14,9 @@ from autofuse.plan.types import Plan
 
 
 @pytest.mark.slow
-def test_cmfnet_goes_the_whole_road_on_scribbles(tmp_path: Path) -> None:
-    raw, root = draw(tmp_path / "raw", cases=5, test_cases=1, scribbles=0.1), tmp_path / "work"
+def test_cmfnet_goes_the_whole_road_on_scribbles_beside_an_unlabelled_case(tmp_path: Path) -> None:
+    raw = draw(tmp_path / "raw", cases=6, test_cases=1, scribbles=0.1, unlabelled=1)
+    root = tmp_path / "work"
     common = {"workspace": root, "device": "cpu", "workers": 0}
     road.plan(raw, memory_gib=MEMORY_GIB, **common)  # type: ignore[arg-type]
     report = road.run(raw, trainer="cmfnet", steps=2, **common)  # type: ignore[arg-type]
