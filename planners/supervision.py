@@ -25,6 +25,7 @@ CMFNET, PSEUDO_LABELS = "cmfnet", "pseudo_labels"
 MADE_FOR: dict[str, dict[str, Any]] = {
     CMFNET: {"topology": "specific_shared"},
     PSEUDO_LABELS: {"decoders": 2},
+    COLLABORATION: {"topology": "per_modality"},
 }
 """Networks that methods are made for (``topology`` and ``decoders`` of ``Trainer``), which loading them would tell."""
 
@@ -198,7 +199,7 @@ def choose_supervision(
     found = [(row, row.finds(facts)) for row in challenger_table if row.chosen != name]
     challengers = [
         Challenger(
-            trainer=TrainerChoice(name=row.chosen),
+            trainer=TrainerChoice(name=row.chosen, fields=_fields(row.chosen, facts)),
             because=f"{row.when} ({finding.why}): {row.because}",
             **MADE_FOR.get(row.chosen, {}),
         )
@@ -244,6 +245,11 @@ def measure_annotation(fingerprint: Fingerprint, together: bool, rules: Threshol
         lacking=sum(0 in case.class_voxels for case in fingerprint.cases if case.annotation == "dense"),
         rules=rules,
     )
+
+
+def _fields(name: str, facts: Annotated) -> dict[str, JsonValue]:
+    """What a method has to know about the data: voxels are compared only where modalities show the same place."""
+    return {"aligned": facts.together} if name == COLLABORATION else {}
 
 
 def _cover(scribbled: list[CaseFacts], classes: int) -> float | None:

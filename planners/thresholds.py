@@ -160,4 +160,10 @@ class Thresholds:
     self_training_cases: int = 20
     thin_scribbles: float = 0.02
     thin_cover: float = 0.2
-    available_trainers: tuple[str, ...] = ("supervised", "partial", "cmfnet", "pseudo_labels")
+    available_trainers: tuple[str, ...] = (
+        "supervised",
+        "partial",
+        "cmfnet",
+        "pseudo_labels",
+        "collaboration",
+    )

@@ -37,10 +37,10 @@ class Progress:
         """Share of the training that is done."""
         return self.step / self.steps if self.done is None else self.done
 
-    def ramp(self, over: float) -> float:
-        """exp(-5 (1 - t)²), t the share of the first ``over`` of the training that is done (Laine and Aila, arXiv
-        1610.02242): from 0.007 to 1, and 1 ever after."""
-        t = 1.0 if self.fraction >= over else self.fraction / over
+    def ramp(self, over: float, start: float = 0.0) -> float:
+        """exp(-5 (1 - t)²), t from 0 to 1 while the share ``over`` of the training passes from ``start`` on (Laine and
+        Aila, arXiv 1610.02242): from 0.007 to 1, and 1 ever after."""
+        t = 1.0 if self.fraction >= start + over else max(0.0, self.fraction - start) / over
         return math.exp(-5 * (1 - t) ** 2)
 
 

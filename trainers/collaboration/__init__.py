@@ -1,0 +1,124 @@
+"""Collaboration: few labels, many unlabelled cases, modalities that may lie apart (after CMC, arXiv 2408.07341).
+
+An encoder and a decoder per modality meet at the bottleneck. What the modalities say about unlabelled cases is drawn
+together: by channels where voxels cannot be compared, by voxels only where they lie on each other.
+
+    L = L_sup + ramp(t) (semantic_weight L_CSC + anatomical_weight L_CAC)
+
+Shape legend: B batch, M modality, F feature channel, C output channel, S spatial axes (slowest first).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from autofuse.dataset.types import IGNORE
+from autofuse.losses import Loss, deep_supervision, log_answers
+from autofuse.networks.fusing import SeveralHeads
+from autofuse.networks.heads import Branches
+from autofuse.plan.task import Task
+from autofuse.sampling.batch import Batch
+from autofuse.training.trainer import Batches, Objective, Progress, Share, Stream, Weight
+from autofuse_trainers.collaboration.agreement import (
+    anatomical_consistency,
+    prototype_consistency,
+    semantic_consistency,
+    volume_consistency,
+)
+from autofuse_trainers.supervised import Supervised
+
+Pooled = Annotated[int, Field(ge=1, le=16)]
+
+
+@dataclass(frozen=True)
+class Collaboration(Supervised):
+    """Labelled cases teach each modality's head, pairs of modalities teach each other on all cases.
+
+    Attributes:
+        semantic_weight: of L_CSC, the agreement of the modalities' bottleneck channels.
+        anatomical_weight: of L_CAC, the agreement of what the modalities' heads find.
+        aligned: whether modalities lie on each other: then L_CAC compares voxels, otherwise volumes.
+        warm_up: share of the training before both begin; ramp: share over which they then grow.
+        temperature, pooled: of L_CSC; maps are averaged to ``pooled`` voxels an axis, which tolerates displacement.
+        unlabelled_share: of the batch, drawn from all cases, whether labelled or not, without looking at labels.
+    """
+
+    name: ClassVar[str] = "collaboration"
+    topology: ClassVar[str | None] = "per_modality"
+
+    semantic_weight: Weight = 1.0
+    anatomical_weight: Weight = 1.0
+    aligned: bool = True
+    warm_up: Share = 0.15
+    ramp: Share = 0.5
+    temperature: Annotated[float, Field(gt=0)] = 0.5
+    pooled: Pooled = 4
+    unlabelled_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+
+    def streams(self) -> tuple[Stream, ...]:
+        """Labelled cases, and any cases."""
+        return (
+            Stream(share=1 - self.unlabelled_share, foreground=self.foreground),
+            Stream("unlabelled", cases="any", share=self.unlabelled_share, foreground=0.0),
+        )
+
+    def objectives(self, task: Task) -> tuple[Objective, ...]:
+        """One: all terms together."""
+        loss, regions = self.loss(task), task.labels.has_regions
+
+        def terms(nets: nn.ModuleDict, batches: Batches, progress: Progress) -> Mapping[str, Tensor]:
+            network = nets["segmenter"]
+            assert isinstance(network, SeveralHeads), "the topology that was planned has a head for each modality"
+            labelled, unlabelled = batches["labelled"], batches["unlabelled"]
+            found = self.supervised_terms(network.branches(labelled.inputs(), labelled.presence()), labelled, loss)
+            branches = network.branches(unlabelled.inputs(), unlabelled.presence())
+            opened = self.opened(progress)
+            if self.semantic_weight:
+                found["semantic"] = self.semantic_weight * opened * self.semantic(branches)
+            if self.anatomical_weight:
+                found["anatomical"] = self.anatomical_weight * opened * self.anatomical(branches, regions)
+            return found
+
+        return (Objective("segmentation", moves=("segmenter",), terms=terms),)
+
+    def opened(self, progress: Progress) -> float:
+        """How far both consistencies count: not at all before the warm-up is over, then along the ramp."""
+        if progress.fraction < self.warm_up:
+            return 0.0
+        return progress.ramp(self.ramp, self.warm_up)
+
+    def supervised_terms(self, branches: Branches, batch: Batch, loss: Loss) -> dict[str, Tensor]:
+        """Dice and cross-entropy, mean over the heads; each answers for what its modality sees."""
+        assert batch.target is not None, "the stream asks for labelled cases"
+        found: dict[str, Tensor] = {}
+        for modality, levels in enumerate(branches.specific):
+            target = torch.where(branches.presence[:, modality], batch.target, IGNORE)
+            for name, value in deep_supervision(levels, target, loss).items():
+                found[name] = found[name] + value if name in found else value
+        return {name: value / len(branches.specific) for name, value in found.items()}
+
+    def semantic(self, branches: Branches) -> Tensor:
+        """L_CSC of the modalities' bottlenecks, before they are fused."""
+        present = branches.presence.flatten(2).any(2)
+        return semantic_consistency(branches.bottlenecks, present, temperature=self.temperature, pooled=self.pooled)
+
+    def anatomical(self, branches: Branches, regions: bool) -> Tensor:
+        """L_CAC: voxel by voxel where modalities lie on each other, else by volumes and prototypes."""
+        found = [structures(levels[0], regions=regions) for levels in branches.specific]
+        if self.aligned:
+            return anatomical_consistency(found, branches.presence)
+        present = branches.presence.flatten(2).any(2)
+        likeness = prototype_consistency(found, branches.bottlenecks, present)
+        return (volume_consistency(found, branches.presence) + likeness) / 2
+
+
+def structures(logits: Tensor, *, regions: bool) -> Tensor:
+    """Probability of each class but the background, or of each region, (B, C, *S)."""
+    answers = log_answers(logits, regions=regions).exp()
+    return answers[:, :, 0] if regions else answers[:, 0, 1:]
