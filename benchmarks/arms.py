@@ -197,11 +197,19 @@ def as_json(value: Any) -> Any:
     return json.loads(json.dumps(value, default=lambda item: item.model_dump(mode="json")))
 
 
+def add_arguments(command: argparse.ArgumentParser, work: str, shape: tuple[int, int, int] = SHAPE) -> None:
+    """Give ``command`` the options of every comparison; phantoms have ``shape``, and all lies in a folder ``work``."""
+    command.add_argument("--seeds", type=int, default=3, help="of phantom and training (default: 3)")
+    command.add_argument("--steps", type=int, default=500, help="of training an arm (default: 500)")
+    command.add_argument("--cases", type=int, default=20, help="training cases of a phantom (default: 20)")
+    command.add_argument("--work", type=Path, default=Path("autofuse_workspace") / work, help="what is made")
+    command.set_defaults(shape=shape, data=None)
+
+
 def phantom(options: argparse.Namespace, seed: int, **changes: Any) -> Path:
     """A phantom data set of this seed, drawn where it is not there yet."""
-    shape = getattr(options, "shape", SHAPE)
     recipe = PhantomOptions(
-        cases=options.cases, test_cases=TEST_CASES, shape=shape, spacing_mm=SPACING_MM, seed=seed, **changes
+        cases=options.cases, test_cases=TEST_CASES, shape=options.shape, spacing_mm=SPACING_MM, seed=seed, **changes
     )
     name = "_".join([f"Phantom{seed}", *(f"{key}{value:g}" for key, value in changes.items())])
     return write_phantom(options.work / "data" / name, recipe)

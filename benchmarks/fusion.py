@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import arms
-from arms import Arm, Dice, compare, judge, phantom, show, trained_on
+from arms import Arm, Dice, add_arguments, compare, judge, phantom, show, trained_on
 from results_file import keep
 
 from autofuse.phantom import PhantomOptions
@@ -190,12 +190,8 @@ def main() -> None:
     commands = parser.add_subparsers(dest="benchmark", required=True)
     for name, run in BENCHMARKS.items():
         command = commands.add_parser(name, description=run.__doc__)
-        command.add_argument("--seeds", type=int, default=3, help="of phantom and training (default: 3)")
-        command.add_argument("--steps", type=int, default=500, help="of training an arm (default: 500)")
-        command.add_argument("--cases", type=int, default=20, help="training cases of a phantom (default: 20)")
-        command.add_argument("--work", type=Path, default=Path("autofuse_workspace/fusion"), help="what is made")
+        add_arguments(command, "fusion")
         command.add_argument("--name", default=f"fusion_{name}", help="of the results file")
-        command.set_defaults(data=None)
         if name == "shifts":
             command.add_argument(
                 "--data", type=Path, help="data set to shift instead of phantoms, judged by held-out cases"

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import arms
-from arms import Arm, Dice, compare, judge, phantom, show
+from arms import Arm, Dice, add_arguments, compare, judge, phantom, show
 from results_file import keep
 
 from autofuse.dataset.opening import open_dataset
@@ -155,11 +155,7 @@ def main() -> None:
             command.add_argument("--features", type=int, nargs="+", default=[8, 16, 32, 64])
             command.add_argument("--modalities", type=int, default=2)
             continue
-        command.add_argument("--seeds", type=int, default=3, help="of phantom and training (default: 3)")
-        command.add_argument("--steps", type=int, default=500, help="of training an arm (default: 500)")
-        command.add_argument("--cases", type=int, default=20, help="training cases of a phantom (default: 20)")
-        command.set_defaults(shape=(40, 40, 40))
-        command.add_argument("--work", type=Path, default=Path("autofuse_workspace/scribbles"), help="what is made")
+        add_arguments(command, "scribbles", shape=(40, 40, 40))
         command.add_argument("--data", type=Path, help="scribbled data set with labelsTr_dense")
         if name == "sweep":
             command.add_argument("--fold", type=int, default=1, help="whose held-out cases judge (default: 1)")
