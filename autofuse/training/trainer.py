@@ -40,7 +40,8 @@ class Progress:
     def ramp(self, over: float, start: float = 0.0) -> float:
         """exp(-5 (1 - t)²), t from 0 to 1 while the share ``over`` of the training passes from ``start`` on (Laine and
         Aila, arXiv 1610.02242): from 0.007 to 1, and 1 ever after."""
-        t = 1.0 if self.fraction >= start + over else max(0.0, self.fraction - start) / over
+        past = self.fraction - start
+        t = 1.0 if past >= over else max(0.0, past / over) if over else 0.0
         return math.exp(-5 * (1 - t) ** 2)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -145,6 +146,15 @@ def test_random_numbers_depend_on_seed_and_step_alone(precision: str) -> None:
     for step in range(3):
         other.take(step, {"labelled": blobs(CASES, step)}, Progress(step, 3), 1.0)
     assert same(weights_of(one.nets), weights_of(other.nets))
+
+
+def test_a_ramp_grows_from_its_start_and_stays() -> None:
+    grown = [Progress(step, 10).ramp(0.4, 0.2) for step in range(10)]
+    assert grown[0] == grown[2] == pytest.approx(math.exp(-5))
+    assert all(one < two for one, two in zip(grown[2:6], grown[3:7], strict=True))
+    assert grown[4] == pytest.approx(math.exp(-5 / 4)) and grown[6:] == [1.0] * 4
+    assert Progress(5, 10).ramp(0.0) == 1.0
+    assert Progress(1, 10).ramp(0.0, 0.5) < 0.01 and Progress(5, 10).ramp(0.0, 0.5) == 1.0
 
 
 @pytest.mark.parametrize(
