@@ -151,7 +151,7 @@ def test_random_numbers_depend_on_seed_and_step_alone(precision: str) -> None:
 def test_a_ramp_grows_from_its_start_and_stays() -> None:
     grown = [Progress(step, 10).ramp(0.4, 0.2) for step in range(10)]
     assert grown[0] == grown[2] == pytest.approx(math.exp(-5))
-    assert all(one < two for one, two in zip(grown[2:6], grown[3:7], strict=True))
+    assert grown[2:7] == sorted(set(grown))
     assert grown[4] == pytest.approx(math.exp(-5 / 4)) and grown[6:] == [1.0] * 4
     assert Progress(5, 10).ramp(0.0) == 1.0
     assert Progress(1, 10).ramp(0.0, 0.5) < 0.01 and Progress(5, 10).ramp(0.0, 0.5) == 1.0
