@@ -70,6 +70,7 @@ class DefaultPlanner(Thresholds):
             dropout=fusion.modality_dropout,
             budget=budget,
             rules=self,
+            sparse=any(case.annotation == "sparse" for case in fingerprint.cases),
         )
         configured = self.choose_configurations(scene, grid, len(labels.classes), fingerprint.slices_only)
         default = configured.configurations[0]

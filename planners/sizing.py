@@ -23,6 +23,7 @@ class Scene:
         dimensions: 2 or 3; spacing_mm, median_shape: of the grid, three axes, transposed.
         cases: of the data set; channels: modalities; prior: masks of a cascade's first stage; outputs: predicted.
         topology, dropout: how modalities meet, and how often one is dropped.
+        sparse: whether labels are.
     """
 
     dimensions: int
@@ -37,6 +38,7 @@ class Scene:
     dropout: float
     budget: Budget
     rules: Thresholds
+    sparse: bool = False
 
     @property
     def spacing(self) -> tuple[float, ...]:
