@@ -80,7 +80,7 @@ def test_no_term_knows_an_order_of_the_modalities(term: str) -> None:
 
 
 def test_two_modalities_are_no_special_case() -> None:
-    """With M = 2, L_inter = (D(p_1, p_x) + D(p_2, p_x)) / 2 and L_intra is the mean of three energies."""
+    """With M = 2, L_inter = D(p_1, p_x) + D(p_2, p_x) and L_intra is the sum of three energies."""
     task, trainer = task_of(2), CmFNet(ramp=0.0)
     nets, batch = networks(task), example_batch(task)
     found = terms_of(trainer, nets, task, batch)
@@ -90,13 +90,13 @@ def test_two_modalities_are_no_special_case() -> None:
     def apart(p: Tensor, q: Tensor) -> Tensor:
         return ((p.exp() - q.exp()) * (p - q)).sum(1).mean() / 2
 
-    torch.testing.assert_close(found["inter_modal"], (apart(a, x) + apart(b, x)) / 2)
+    torch.testing.assert_close(found["inter_modal"], apart(a, x) + apart(b, x))
     near = Neighbourhood()
     energies = [
         gated_crf(head.exp().unsqueeze(1), image, batch.spacing_mm, near)
         for head, image in ((x, batch.image), (a, batch.image[:, :1]), (b, batch.image[:, 1:]))
     ]
-    torch.testing.assert_close(found["intra_modal"], torch.stack(energies).mean())
+    torch.testing.assert_close(found["intra_modal"], torch.stack(energies).sum())
 
 
 def test_consistency_is_zero_where_heads_agree() -> None:

@@ -5,6 +5,9 @@ the formulas are our reconstruction, see documentation/methods/cmfnet.md.
 
     L = L_scribble + intra_weight ramp(t) L_intra + inter_weight ramp(t) L_inter
 
+Each is a sum over heads. A mean would be the same to an optimiser that rescales gradients; to plain descent it gives
+every head, which has weights of its own, only a share of the learning rate that it would have alone.
+
 Shape legend: B batch, M modality, C output channel, S spatial axes (slowest first). "Heads" are the cross head, which
 sees all modalities, and the specific head of each.
 """
@@ -42,8 +45,8 @@ class CmFNet(Partial):
     heads (``early``, ``stems``) only the cross head is trained, and there is no L_inter.
 
     Attributes:
-        intra_weight: of L_intra, the gated CRF of each head on what it sees, mean over heads.
-        inter_weight: of L_inter, the symmetric divergence of each specific head from the cross head, mean over these.
+        intra_weight: of L_intra, the gated CRF of each head on what it sees.
+        inter_weight: of L_inter, the symmetric divergence of each specific head from the cross head.
         ramp: share of the training over which both weights grow.
         by_certainty: whether L_inter weighs voxels by how sure both heads are together.
         specific_heads: whether specific heads are trained at all; without them less memory is needed.
@@ -95,33 +98,33 @@ class CmFNet(Partial):
         return (Objective("segmentation", moves=("segmenter",), terms=terms),)
 
     def scribble_terms(self, branches: Branches, batch: Batch, loss: Loss) -> Terms:
-        """Dice and cross-entropy on labelled voxels, mean over heads; a specific head answers for what it sees."""
+        """Dice and cross-entropy on labelled voxels, summed over heads; a specific head answers for what it sees."""
         assert batch.target is not None, "the stream fills targets of unlabelled cases with IGNORE"
         found = deep_supervision(branches.logits, batch.target, loss)
         for modality, levels in enumerate(branches.specific):
             target = torch.where(branches.presence[:, modality], batch.target, IGNORE)
             for name, value in deep_supervision(levels, target, loss).items():
                 found[name] = found[name] + value
-        return {name: value / (1 + len(branches.specific)) for name, value in found.items()}
+        return found
 
     def intra_modal(self, heads: list[Tensor], presence: Tensor, batch: Batch) -> Tensor:
-        """L_intra: the mean of the heads' gated CRF energies; the cross head's kernel sees all modalities."""
+        """L_intra: the sum of the heads' gated CRF energies; the cross head's kernel sees all modalities."""
         reduction = self.crf_reduction or (2 if batch.image.ndim == 5 else 1)
         near = Neighbourhood(self.crf_radius_mm, self.crf_sigma_mm, self.crf_sigma_intensity, reduction=reduction)
         energies = [gated_crf(heads[0].exp(), batch.image, batch.spacing_mm, near, seen=presence)]
         for modality, head in enumerate(heads[1:]):
             own = slice(modality, modality + 1)
             energies.append(gated_crf(head.exp(), batch.image[:, own], batch.spacing_mm, near, seen=presence[:, own]))
-        return torch.stack(energies).mean()
+        return torch.stack(energies).sum()
 
     def inter_modal(self, heads: list[Tensor], presence: Tensor) -> Tensor:
-        """L_inter: (1/M) Σ_m of the symmetric divergence between specific head m and the cross head."""
+        """L_inter: Σ_m of the symmetric divergence between specific head m and the cross head."""
         cross, *specific = heads
         parts = [
             symmetric_divergence(head, cross, where=presence[:, m : m + 1], by_certainty=self.by_certainty)
             for m, head in enumerate(specific)
         ]
-        return torch.stack(parts).mean()
+        return torch.stack(parts).sum()
 
     def segment(self, nets: nn.ModuleDict, batch: Batch) -> Tensor:
         """Logits (B, C, *S) of the cross head, or of all heads' mean probabilities."""
