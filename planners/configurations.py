@@ -105,8 +105,8 @@ def _size_decisions(name: str, scene: Scene, choice: Choice) -> tuple[Decision, 
     else:
         rule = (
             f"the first size that fits the memory dial and lets {wanted_steps(budget, rules)} steps fit into "
-            f"{seconds:.0f} s of training. What gives way, in order: width to {rules.good_width} channels, patch, "
-            f"steps to {rules.few_steps_share:.0%}, patch again, the rest of the width"
+            f"{seconds:.0f} s of training. What gives way, in order: width to {rules.good_width} channels, "
+            + _order_of_the_rest(scene)
         )
         evidence |= {"minutes": budget.minutes, "training_s": round(seconds, 1)}
         if taken.step_s is not None:
@@ -124,6 +124,16 @@ def _size_decisions(name: str, scene: Scene, choice: Choice) -> tuple[Decision, 
             alternatives=choice.passed_over,
         ),
     )
+
+
+def _order_of_the_rest(scene: Scene) -> str:
+    """What gives way after the width, in words; the rungs of ``ladder``."""
+    rules = scene.rules
+    if scene.keeps_slices:
+        return (
+            f"steps to {rules.few_steps_share:.0%}, the rest of the width; slices stay whole, since labels are sparse"
+        )
+    return f"patch, steps to {rules.few_steps_share:.0%}, patch again, the rest of the width"
 
 
 def _cascade(

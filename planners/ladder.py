@@ -81,7 +81,7 @@ def _by_time(scene: Scene) -> Iterator[Rung]:
         good, fair, small = rules.good_patch_3d, rules.fair_patch_3d, rules.small_patch_3d
     else:
         good, fair, small = rules.good_patch_2d, rules.fair_patch_2d, rules.small_patch_2d
-        if scene.sparse:  # nothing but context tells what lies far from every stroke
+        if scene.keeps_slices:
             good = fair = rules.sparse_patch_2d
     batch = rules.min_batch if scene.dimensions == 3 else rules.time_batch_2d
     steps = wanted_steps(scene.budget, rules)

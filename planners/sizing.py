@@ -50,6 +50,11 @@ class Scene:
         """Median case along the axes that a patch has."""
         return self.median_shape[3 - self.dimensions :]
 
+    @property
+    def keeps_slices(self) -> bool:
+        """Whether slices are cut as late as can be: nothing but context tells what lies far from every stroke."""
+        return self.sparse and self.dimensions == 2
+
     def share_seen(self, patch: Sizes) -> float:
         """Share of the median case (of a slice in 2D) that a patch covers, at most 1."""
         return min(1.0, prod(patch) / prod(self.median))
