@@ -95,8 +95,8 @@ class Trainer:
     ``dropout_ramp`` to what is planned; the share ``whole_samples`` of the samples is spared throughout. Measured on
     phantoms of three modalities, each of which alone shows one structure (500 steps, one seed, mean Dice with all
     modalities / mean over all subsets that lack one): from the start 0.593 / 0.479, a structure was not found at all;
-    from half of the training on 0.892 / 0.624, with half of the samples spared 0.901 / 0.615; from 0.65 on, with half of
-    them spared, 0.905 / 0.617; no dropout 0.914 / 0.387; concatenation with zeros 0.916 / 0.403.
+    from half of the training on 0.892 / 0.624, with half of the samples spared 0.901 / 0.615; from 0.65 on, with half
+    of them spared, 0.905 / 0.617; no dropout 0.914 / 0.387; concatenation with zeros 0.916 / 0.403.
     ``topology`` is that of ``autofuse.networks`` which a method is made for (None: any will do), ``decoders`` how many
     memory is planned for: a command that names the trainer gets a plan for these.
     ``jitter_mm`` is the largest shift of one modality against the others, in half of the samples.

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from one_batch import dice, each_shows_one_class, learned_by_heart, terms_of
 from torch import Tensor, nn
-from weak_supervision import dice, each_shows_one_class, learned_by_heart, terms_of
 
 from autofuse.dataset.types import IGNORE
 from autofuse.losses import Neighbourhood, gated_crf

@@ -9,10 +9,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from one_batch import HALFWAY, dice
 from torch import Tensor, nn
-from weak_supervision import HALFWAY, dice
 
 from autofuse.dataset.types import IGNORE
+from autofuse.foundation.errors import UsageError
 from autofuse.networks.per_modality import PerModality
 from autofuse.plan.task import Task
 from autofuse.sampling.batch import Batch
@@ -189,6 +190,11 @@ def test_consistency_begins_after_the_warm_up() -> None:
     opened = [trainer.opened(Progress(step, 100)) for step in (0, 19, 20, 40, 60, 99)]
     assert opened[:2] == [0.0, 0.0] and opened[4:] == [1.0, 1.0]
     assert 0 < opened[2] < opened[3] < 1
+
+
+def test_a_network_with_one_head_for_all_is_refused() -> None:
+    with pytest.raises(UsageError, match="heads of their own"):
+        Collaboration().networks(example_task(2, 2, topology="early"))
 
 
 def test_structures_are_classes_without_background_or_regions() -> None:

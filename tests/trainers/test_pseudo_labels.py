@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from weak_supervision import HALFWAY, dice, learned_by_heart, terms_of
+from one_batch import HALFWAY, dice, learned_by_heart, terms_of
 
 from autofuse.dataset.types import IGNORE
 from autofuse.foundation.errors import UsageError

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor, nn
+from one_batch import dice, each_shows_one_class, learned_by_heart
+from torch import Tensor
 
 from autofuse.dataset.types import IGNORE
 from autofuse.foundation.registry import PLANNERS, TRAINERS, load_registered, registered
@@ -65,56 +66,25 @@ def test_two_annotators_who_differ_only_where_ignored_teach_the_same(name: str, 
     assert nothing == 0 and not any(part.any() for part in gradient)
 
 
-def dice(prediction: Tensor, truth: Tensor, label: int) -> float:
-    shared = ((prediction == label) & (truth == label)).sum()
-    return (2 * shared / ((prediction == label).sum() + (truth == label).sum())).item()
-
-
-def fitted(trainer: Trainer, task: Task, batch: Batch, steps: int) -> nn.ModuleDict:
-    torch.manual_seed(0)
-    nets = trainer.networks(task).train()
-    (objective,) = trainer.objectives(task)
-    optimiser = torch.optim.SGD(nets.parameters(), lr=0.05, momentum=0.9, nesterov=True)
-    for step in range(steps):
-        optimiser.zero_grad()
-        loss = torch.stack(list(objective.terms(nets, {"labelled": batch}, Progress(step, steps)).values())).sum()
-        loss.backward()
-        nn.utils.clip_grad_norm_(nets.parameters(), trainer.gradient_clip)
-        optimiser.step()
-    return nets.eval()
-
-
 @pytest.mark.parametrize(("name", "labelled"), [("supervised", "dense"), ("partial", "sparse")])
 def test_over_fits_one_small_case(name: str, labelled: str) -> None:
     """Dice above 0.95 on every voxel, also on those whose label it never saw."""
     task, trainer = example_task(dimensions=2), load_registered(TRAINERS, name)()
     truth = example_batch(task, seed=4).target
     batch = example_batch(task, labelled=labelled, seed=4)  # type: ignore[arg-type]
-    nets = fitted(trainer, task, batch, steps=100)
-    with torch.no_grad():
-        prediction = trainer.segment(nets, replace(batch, target=None)).argmax(1)
     assert truth is not None
-    assert min(dice(prediction, truth, label) for label in (1, 2)) > 0.95
+    assert dice(trainer, learned_by_heart(trainer, task, batch, 100), batch, truth) > 0.95
 
 
 def test_two_modalities_beat_either_alone() -> None:
     """Each modality shows one of the two classes only; judged on a batch that was not trained on."""
     task, trainer = example_task(dimensions=2), load_registered(TRAINERS, "supervised")()
-
-    def shown(seed: int, kept: list[bool]) -> Batch:
-        batch = example_batch(task, seed=seed, samples=4)
-        assert batch.target is not None
-        noise = 0.1 * torch.randn(batch.image.shape, generator=torch.Generator().manual_seed(seed))
-        image = torch.stack([batch.target == 1, batch.target == 2], dim=1) * 2.0 + noise
-        return replace(batch, image=image, present=torch.tensor([kept] * 4))
-
     scores = []
-    for kept in ([True, True], [True, False], [False, True]):
-        nets, test = fitted(trainer, task, shown(1, kept), steps=60), shown(2, kept)
+    for kept in ((True, True), (True, False), (False, True)):
+        nets = learned_by_heart(trainer, task, each_shows_one_class(task, 1, kept), 60)
+        test = each_shows_one_class(task, 2, kept)
         assert test.target is not None
-        with torch.no_grad():
-            prediction = trainer.segment(nets, test).argmax(1)
-        scores.append(min(dice(prediction, test.target, label) for label in (1, 2)))
+        scores.append(dice(trainer, nets, test, test.target))
     assert scores[0] > 0.9 and scores[0] > max(scores[1:]) + 0.3
 
 

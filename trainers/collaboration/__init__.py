@@ -19,6 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from autofuse.dataset.types import IGNORE
+from autofuse.foundation.errors import UsageError
 from autofuse.losses import Loss, deep_supervision, log_answers
 from autofuse.networks.fusing import SeveralHeads
 from autofuse.networks.heads import Branches
@@ -68,13 +69,29 @@ class Collaboration(Supervised):
             Stream("unlabelled", cases="any", share=self.unlabelled_share, foreground=0.0),
         )
 
+    def networks(self, task: Task) -> nn.ModuleDict:
+        """The planned network, as ``segmenter``.
+
+        Raises:
+            UsageError: if it has no head for each modality, so that there are none to agree.
+        """
+        nets = super().networks(task)
+        if not isinstance(nets["segmenter"], SeveralHeads):
+            raise UsageError(
+                "Modalities teach each other by heads of their own, and the planned network has one for all.",
+                found=f"topology {task.configuration.network.topology}",
+                expected="per_modality, shared_kernels or late",
+                remedy="Plan with --topology per_modality, or with --topology auto.",
+            )
+        return nets
+
     def objectives(self, task: Task) -> tuple[Objective, ...]:
         """One: all terms together."""
         loss, regions = self.loss(task), task.labels.has_regions
 
         def terms(nets: nn.ModuleDict, batches: Batches, progress: Progress) -> Mapping[str, Tensor]:
             network = nets["segmenter"]
-            assert isinstance(network, SeveralHeads), "the topology that was planned has a head for each modality"
+            assert isinstance(network, SeveralHeads), "networks() refuses others"
             labelled, unlabelled = batches["labelled"], batches["unlabelled"]
             found = self.supervised_terms(network.branches(labelled.inputs(), labelled.presence()), labelled, loss)
             branches = network.branches(unlabelled.inputs(), unlabelled.presence())

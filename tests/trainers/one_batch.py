@@ -1,4 +1,4 @@
-"""What tests of the weakly supervised methods share: tasks, terms, and learning one batch by heart."""
+"""What tests of trainers share: the terms of one batch, learning it by heart, and how well that went."""
 
 from __future__ import annotations
 
