@@ -13,6 +13,7 @@ from autofuse.plan.types import Budget, Challenger, Configuration, Decision, Nor
 from autofuse_planners.augmentation import choose_augmentation
 from autofuse_planners.challengers import choose_challengers
 from autofuse_planners.configurations import Configured, choose_configurations
+from autofuse_planners.far_background import choose_far_background
 from autofuse_planners.fusion import FUSION_TABLE, Fusion, Meeting, choose_fusion
 from autofuse_planners.grid import Grid, choose_grid
 from autofuse_planners.length import choose_steps
@@ -82,6 +83,7 @@ class DefaultPlanner(Thresholds):
         fields = {**supervision.trainer.fields, **augmentation, **jitter, **schedule}
         trainer = supervision.trainer.model_copy(update={"fields": fields})
         challengers, challengers_decision = self.choose_challengers(supervision, fusion)
+        far_background, far_decisions = self.choose_far_background(fingerprint)
         return Plan(
             planner="default",
             dataset=fingerprint.dataset,
@@ -104,6 +106,7 @@ class DefaultPlanner(Thresholds):
                 *configured.decisions,
                 supervision.decision,
                 challengers_decision,
+                *far_decisions,
                 mirror_decision,
                 augmentation_decision,
                 steps_decision,
@@ -112,6 +115,7 @@ class DefaultPlanner(Thresholds):
             mirror_axes=mirror_axes,
             reference=fingerprint.reference,
             registration=fusion.registration,
+            far_background=far_background,
         )
 
     def choose_grid(self, fingerprint: Fingerprint) -> tuple[Grid, tuple[Decision, ...]]:
@@ -157,6 +161,10 @@ class DefaultPlanner(Thresholds):
     def choose_schedule(self, steps: int) -> tuple[dict[str, Any], Decision]:
         """Fields of the trainer that say how fast it learns."""
         return choose_schedule(steps, self)
+
+    def choose_far_background(self, fingerprint: Fingerprint) -> tuple[bool, tuple[Decision, ...]]:
+        """Whether what no stroke reaches is taught as background."""
+        return choose_far_background(fingerprint, self)
 
     def choose_challengers(self, supervision: Supervision, fusion: Fusion) -> tuple[tuple[Challenger, ...], Decision]:
         """What the arbiter may try against the default."""

@@ -80,6 +80,8 @@ class Thresholds:
         self_training_cases: labelled cases from which a teacher is thought good enough.
         thin_scribbles, thin_cover: scribbles on a smaller share of voxels, which cover a smaller share of each
             structure, ask for pseudo labels.
+        strokes_together: of the cases with strokes, in which each must lie within reach of another, so that what no
+            stroke reaches is taught as background; above 1 it never is.
         available_trainers: installed methods; a rule that asks for another falls back to a baseline and says so.
     """
 
@@ -164,6 +166,7 @@ class Thresholds:
     self_training_cases: int = 20
     thin_scribbles: float = 0.02
     thin_cover: float = 0.2
+    strokes_together: float = 0.95
     available_trainers: tuple[str, ...] = (
         "supervised",
         "partial",

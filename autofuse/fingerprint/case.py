@@ -13,6 +13,7 @@ from autofuse.fingerprint.crop import box_shape, case_box
 from autofuse.fingerprint.modalities import foreground_of, grids_of, pairs_of
 from autofuse.fingerprint.sketch import Sketch, sketch
 from autofuse.fingerprint.sources import source_digest, source_stamp
+from autofuse.fingerprint.strokes import measure_strokes
 from autofuse.fingerprint.types import Annotation, CaseFacts, Shape
 from autofuse.foundation.values import StoredValue
 
@@ -31,7 +32,7 @@ class CaseRecord(StoredValue):
     """
 
     kind: ClassVar[str] = "case_record"
-    schema_number: ClassVar[int] = 2
+    schema_number: ClassVar[int] = 3
 
     stamp: str
     facts: CaseFacts
@@ -78,6 +79,7 @@ def _facts(raw: RawCase, labels: Labels, foreground: list[Sketch | None], digest
     cropped = box_shape(case_box(raw.images, raw.geometry))
     annotation, labelled = _annotation(raw.label)
     classes = measure_classes(raw.label, labels, spacing_mm)
+    strokes = measure_strokes(raw.label, spacing_mm) if raw.label is not None and annotation == "sparse" else None
     return CaseFacts(
         id=raw.case.id,
         subject=raw.case.subject,
@@ -103,6 +105,8 @@ def _facts(raw: RawCase, labels: Labels, foreground: list[Sketch | None], digest
         pairs=pairs_of(raw),
         class_component_ml=tuple(item.component_ml(spacing_mm) for item in classes),
         class_cover=tuple(item.cover if annotation == "sparse" else 0.0 for item in classes),
+        stroke_reach_mm=strokes.reach_mm if strokes else None,
+        stroke_gap_mm=strokes.gap_mm if strokes else None,
     )
 
 

@@ -121,6 +121,9 @@ class CaseFacts(StoredValue):
         class_component_ml: per class (smallest, median, largest) connected component; zeros where it is absent.
         class_cover: per class of a sparse label, labelled voxels over those of the boxes that enclose them slice by
             slice: near 1 for filled outlines, small for strokes; 0 where it is absent or the label is dense.
+        stroke_reach_mm: how far the structures of a sparse label reach beyond their strokes at most; None where there
+            are no strokes of structures and of the background.
+        stroke_gap_mm: how far the loneliest piece of their strokes lies from the next; None where the reach is.
         source_digest: hash of the names and contents of the files that were read; equal for a copy of them.
     """
 
@@ -148,6 +151,8 @@ class CaseFacts(StoredValue):
     pairs: tuple[PairFacts, ...] = ()
     class_component_ml: tuple[Triple, ...] = ()
     class_cover: tuple[float, ...] = ()
+    stroke_reach_mm: float | None = None
+    stroke_gap_mm: float | None = None
 
     def overlap(self, modality: int) -> float:
         """Share of the reference field of view that a modality covers: 0 where absent, 1 where nothing says else."""

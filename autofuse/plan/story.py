@@ -175,6 +175,8 @@ def _trials(fingerprint: Fingerprint) -> str:
 def _supervision(plan: Plan, fingerprint: Fingerprint) -> str:
     parts = [_TRAINERS.get(plan.trainer.name, f"The network is taught by the method {plan.trainer.name}.")]
     parts += _reason(plan, "trainer")
+    if plan.far_background:
+        parts.append("Places out of reach of every stroke teach what background is.")
     for other in plan.challengers:
         how = other.trainer.name + (f" with {other.topology}" if other.topology else "")
         parts.append(f"{how} could do better: {other.because.rstrip('.')}.")

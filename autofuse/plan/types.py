@@ -163,6 +163,7 @@ class Plan(StoredValue):
         configurations: by preference; ``configuration`` is the one trained by default.
         trainer: default; challengers: what else could do better, for the arbiter to try.
         reference: channel whose grid masks are made and written on.
+        far_background: whether what lies beyond the reach of every structure's strokes is taught as background.
         registration: how modalities are brought onto each other; None where they are taken to lie as they should.
         steps: default length of training one fold.
         mirror_axes: transposed axes (0, 1, 2; a 2D patch has 1 and 2) along which mirroring makes sense.
@@ -187,6 +188,7 @@ class Plan(StoredValue):
     mirror_axes: tuple[int, ...] = (0, 1, 2)
     reference: int = Field(default=0, ge=0)
     registration: RegistrationPlan | None = None
+    far_background: bool = False
 
     def named(self, configuration: str) -> Configuration:
         """The configuration called so.
@@ -210,6 +212,7 @@ class Plan(StoredValue):
                 "spacing_mm": configuration.spacing_mm,
                 "anisotropic_axis": configuration.anisotropic_axis,
                 "reference": self.reference,
+                "far_background": self.far_background,
                 "registration": None if self.registration is None else self.registration.model_dump(mode="json"),
             }
         )

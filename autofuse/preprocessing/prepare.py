@@ -12,19 +12,18 @@ from torch import Tensor
 
 from autofuse.dataset.types import IGNORE
 from autofuse.fingerprint.crop import case_box
+from autofuse.fingerprint.strokes import STROKES_BELOW
 from autofuse.fingerprint.types import Annotation
 from autofuse.foundation.errors import DataError
 from autofuse.plan.types import Configuration, Plan
 from autofuse.preprocessing.elsewhere import Rigids, find_rigids, on_prepared_grid
+from autofuse.preprocessing.far import with_far_background
 from autofuse.preprocessing.normalise import inside_mask, normalise
 from autofuse.preprocessing.placement import Placement, place
 from autofuse.preprocessing.resample import resample_image, resample_labels, resample_nearest
 
 if TYPE_CHECKING:
     from autofuse.dataset.raw import RawCase
-
-STROKES_BELOW = 0.25
-"""Labels with a smaller labelled fraction of the cropped case are strokes, resampled so that thin ones survive."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +93,9 @@ def prepare_case(
     label = None
     if raw.label is not None:
         label = _prepared_label(placement.forward(raw.label), placement, configuration, device)
+        if plan.far_background and bool((label == IGNORE).any()):
+            classes = len(plan.labels.raw_values)
+            label = with_far_background(label, placement.prepared_spacing_mm, classes, raw.case.id)
     if not np.isfinite(images).all():
         raise DataError(
             "Intensities are too large to be normalised.",
@@ -179,6 +181,7 @@ def _float_tensor(array: NDArray[Any], device: torch.device) -> Tensor:
 def _prepared_label(
     label: NDArray[np.int16], placement: Placement, configuration: Configuration, device: torch.device
 ) -> NDArray[np.int16]:
+    """The label on the prepared grid; strokes are resampled so that thin ones survive."""
     tensor = torch.from_numpy(np.array(label, dtype=np.int16, order="C")).to(device)
     open_fraction = float((tensor == IGNORE).float().mean())
     resampled = resample_labels(

@@ -70,6 +70,7 @@ def summary(plan: Plan) -> dict[str, Any]:
         "normalisation": ", ".join(item.scheme for item in plan.normalisation),
         "reference": plan.modalities[plan.reference],
         "registration": "none" if plan.registration is None else "rigid",
+        "far_background": plan.far_background,
         "configurations": {item.name: _line(item) for item in plan.configurations},
     }
 
