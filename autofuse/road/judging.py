@@ -12,6 +12,7 @@ from autofuse.evaluation.table import to_csv
 from autofuse.evaluation.types import Scores
 from autofuse.foundation.errors import DataError, ModelError
 from autofuse.foundation.files import write_bytes
+from autofuse.plan.types import Plan
 from autofuse.road.runs import TrainedFold
 
 
@@ -20,6 +21,30 @@ def references_of(dataset: Dataset, cases: Iterable[Case]) -> dict[str, Path]:
     out."""
     chosen = {case.id: case.evaluation_label or case.label for case in cases}
     return {name: dataset.path(path) for name, path in chosen.items() if path is not None}
+
+
+def taught_references(dataset: Dataset, cases: Iterable[Case], plan: Plan, folder: Path) -> dict[str, Path]:
+    """Per labelled case what training under ``plan`` takes for true: the label, never a dense truth kept for judging.
+
+    Where far background is taught, that stands in copies which are written to ``folder``: else a network that finds
+    structures where nobody drew is judged like one that does not.
+    """
+    from autofuse.dataset.label_codes import decode_labels
+    from autofuse.dataset.raw import CaseFiles
+    from autofuse.images import write_labels
+    from autofuse.preprocessing.far import with_far_background
+
+    found = {}
+    for case in cases:
+        if case.label is None:
+            continue
+        found[case.id] = dataset.path(case.label)
+        if plan.far_background:
+            label, geometry, _ = CaseFiles(dataset, case).label(case.label)
+            marked = with_far_background(label, geometry.spacing_mm, len(dataset.labels.raw_values), case.id)
+            found[case.id] = folder / f"{case.id}{dataset.file_ending}"
+            write_labels(found[case.id], decode_labels(marked, dataset.labels), geometry)
+    return found
 
 
 def references_in(folder: Path) -> dict[str, Path]:

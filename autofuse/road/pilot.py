@@ -227,12 +227,13 @@ def _tried(ground: Ground, pilot: Pilot, trial: Trial, candidate: Candidate, wor
 
 
 def _scored(ground: Ground, fold: TrainedFold, jury: Jury, workers: int | None) -> Scores:
-    """Scores of the jury's cases by the fold's last checkpoint, against labels that training would trust.
+    """Scores of the jury's cases by the fold's last checkpoint, against labels that training takes for true.
 
-    Voxels that nobody labelled count for nothing. A dense truth that is kept for judging results is not looked at: what
-    decides how to train must not know it.
+    Other voxels count for nothing. A dense truth that is kept for judging results is not looked at: what decides how to
+    train must not know it.
     """
     from autofuse.evaluation.folder import evaluate_folder, require_complete
+    from autofuse.road.judging import taught_references
     from autofuse.road.prediction import predict_into
 
     dataset = ground.dataset
@@ -240,7 +241,7 @@ def _scored(ground: Ground, fold: TrainedFold, jury: Jury, workers: int | None) 
     predict_into(
         dataset, [fold], cases, fold.held_out, mirror=False, device=ground.device, workers=workers, strict=True
     )
-    references = {case.id: dataset.path(case.label) for case in cases if case.label is not None}
+    references = taught_references(dataset, cases, ground.plan, fold.held_out.with_name("taught"))
     scores = evaluate_folder(
         fold.held_out, references, dataset.labels, fold.held_out_scores, surfaces=False, workers=workers
     )

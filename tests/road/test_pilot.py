@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tiny_planner import LEARNING, STEPS, register_all
 from tiny_road import draw
@@ -15,9 +16,11 @@ from autofuse.cli.main import main
 from autofuse.evaluation import folder as evaluating
 from autofuse.foundation.errors import ModelError, UsageError
 from autofuse.foundation.workspace import Workspace
+from autofuse.images import read_label_image
 from autofuse.plan.types import Plan
 from autofuse.road import pilot as flight
 from autofuse.road.arbiter import is_arbitrated
+from autofuse.road.judging import taught_references
 from autofuse.road.pilot import PILOT_RUNS, load_pilot
 from autofuse.road.pilot_record import Jury, Pilot
 from autofuse.road.places import workspace_of
@@ -176,6 +179,19 @@ def test_dense_truth_that_is_kept_for_judging_does_not_choose(tmp_path: Path, mo
         flight._scored(ground, fold, Jury(fold=0, cases=(case.id,)), 0)
     assert case.label is not None
     assert looked_at == {case.id: ground.dataset.path(case.label)}
+
+
+def test_far_background_judges_as_it_teaches(tmp_path: Path) -> None:
+    scribbled = draw(tmp_path, cases=5, test_cases=0, scribbles=0.1)
+    ground = _ground(scribbled, tmp_path / "ws")
+    case = ground.dataset.cases[0]
+    label = read_label_image(ground.dataset.path(case.label)).voxels
+    for taught in (False, True):
+        plan = ground.plan.model_copy(update={"far_background": taught})
+        path = taught_references(ground.dataset, [case], plan, tmp_path / "taught")[case.id]
+        judged = read_label_image(path).voxels
+        assert set(np.unique(label[judged != label])) == ({ground.dataset.labels.ignore} if taught else set())
+        assert np.count_nonzero(judged == 0) > np.count_nonzero(label == 0) * (1.1 if taught else 0.99)
 
 
 def _ground(raw: Path, folder: Path) -> Any:
