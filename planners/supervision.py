@@ -216,7 +216,7 @@ def choose_supervision(
         evidence=_evidence(facts),
         alternatives=(*verdict.passed_over, *(_challenger_said(row, finding, rules) for row, finding in found)),
     )
-    return Supervision(TrainerChoice(name=name), tuple(challengers), decision)
+    return Supervision(TrainerChoice(name=name, fields=_fields(name, facts)), tuple(challengers), decision)
 
 
 def measure_annotation(fingerprint: Fingerprint, together: bool, rules: Thresholds) -> Annotated:
@@ -249,6 +249,8 @@ def measure_annotation(fingerprint: Fingerprint, together: bool, rules: Threshol
 
 def _fields(name: str, facts: Annotated) -> dict[str, JsonValue]:
     """What a method has to know about the data: voxels are compared only where modalities show the same place."""
+    if name == SELF_TRAINING and facts.sparse:
+        return {"teacher": PARTIAL}
     return {"aligned": facts.together} if name == COLLABORATION else {}
 
 

@@ -173,4 +173,5 @@ class Thresholds:
         "cmfnet",
         "pseudo_labels",
         "collaboration",
+        "self_training",
     )

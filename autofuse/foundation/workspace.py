@@ -4,7 +4,7 @@
     fingerprint.json   fingerprint_cases/<case>.json   fingerprint_trials/<case>.json
     budget.json        plan.json        splits.json        pilot.json
     prepared/<configuration>-<hash>/<case>/
-    runs/<configuration>-<trainer>-<hash>/fold_<k>/        runs/pilot/<the same>
+    runs/<configuration>-<trainer>-<hash>/fold_<k>/        runs/pilot/<the same>        runs/teachers/<the same>
     predictions/<run>/   scores/
     report/   log.txt
 """

@@ -5,8 +5,8 @@
     images.b2nd       (M, z, y, x) float16 (float32 where float16 would overflow); NaN outside a field of view
     label.b2nd        (z, y, x) int16 class indices with IGNORE; absent for an unlabelled case
     foreground.npy    (n, 4) int16: class index, z, y, x of sampled labelled voxels
-    prior-<run>.b2nd  (z, y, x) int8 masks of a cascade's earlier stage (int16 beyond class 127), with prior-<run>.json
-                          for its CRC-32
+    prior-<run>.b2nd  (z, y, x) int8 masks of a cascade's earlier stage, or of teachers (int16 beyond class 127), with
+                          prior-<run>.json for its CRC-32
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class CaseRecord(StoredValue):
 
 
 class PriorRecord(StoredValue):
-    """Checksum of a cascade's earlier masks of one case, and the run that predicted them."""
+    """Checksum of masks that models made of one case for others to learn from, and the run that predicted them."""
 
     kind: ClassVar[str] = "prior"
 
@@ -132,13 +132,21 @@ class StoredCase:
             DataError: if a file cannot be decompressed.
         """
         box = self.whole if box is None else box
-        # torch converts half precision 20 times as fast as numpy.
-        images = torch.from_numpy(self._part(IMAGES, box)).float().numpy()
         label = None if self.annotation == "none" else self._part(LABEL, box).astype(np.int16, copy=False)
-        return images, label
+        return self.read_images(box), label
+
+    def read_images(self, box: Box) -> NDArray[np.float32]:
+        """Images (M, *box); NaN where a modality that is there sees nothing.
+
+        Raises:
+            DataError: if the file cannot be decompressed.
+        """
+        # torch converts half precision 20 times as fast as numpy.
+        images: NDArray[np.float32] = torch.from_numpy(self._part(IMAGES, box)).float().numpy()
+        return images
 
     def read_prior(self, run: str, box: Box | None = None) -> NDArray[np.integer]:
-        """Class indices (*box) that ``run`` predicted for this case."""
+        """Class indices (*box) that ``run`` predicted for this case, ``IGNORE`` where it was not sure."""
         indices: NDArray[Any] = self._part(f"prior-{run}.b2nd", self.whole if box is None else box)
         return indices
 
@@ -274,7 +282,7 @@ class Store:
         self._opened.pop(case.id, None)
 
     def write_prior(self, case_id: str, run: str, labels: NDArray[np.integer], dimensions: int = 3) -> None:
-        """Keep the class indices (z, y, x) that ``run`` predicted for this case, for a cascade's next stage."""
+        """Keep the class indices (z, y, x) that ``run`` predicted for this case, for those that learn from them."""
         folder = self.case_folder(case_id)
         path = folder / f"prior-{run}.b2nd"
         (folder / f"prior-{run}.json").unlink(missing_ok=True)

@@ -65,8 +65,14 @@ def stages(ground: Ground, name: str | None) -> tuple[Configuration, ...]:
     return (planned_configuration(ground, last.previous), last) if last.previous else (last,)
 
 
-def train_fold(ground: Ground, method: Method, fold: int, *, workers: int | None = None) -> TrainedFold:
+def train_fold(
+    ground: Ground, method: Method, fold: int, *, taught_by: str | None = None, workers: int | None = None
+) -> TrainedFold:
     """The finished training of ``fold``, found or made, with all that it needs before it.
+
+    Args:
+        taught_by: under which name the store keeps what teachers found in unlabelled cases; None to have teachers
+            trained where the method wants any.
 
     Raises:
         UsageError: if there is no such fold, configuration, trainer or setting.
@@ -83,7 +89,13 @@ def train_fold(ground: Ground, method: Method, fold: int, *, workers: int | None
         first = train_fold(ground, replace(method, configuration=configuration.previous), fold, workers=workers)
         keep_priors(ground, first, configuration, store, workers)
         prior_run = first.run
-    return _fit(ground, configuration, method, (name, trainer), store, fold, prior_run)
+    teaching = trainer.teaching()
+    if teaching is not None and taught_by is None:
+        from autofuse.road.teaching import shared, teach
+
+        taught_by = teach(ground, method, teaching, configuration, store, fold, workers)
+        method = shared(method, teaching)
+    return _fit(ground, configuration, method, (name, trainer), store, fold, prior_run, taught_by)
 
 
 def prepare(ground: Ground, configuration: Configuration, workers: int | None) -> Store:
@@ -124,6 +136,7 @@ def _fit(
     store: Store,
     fold: int,
     prior_run: str | None,
+    taught_by: str | None,
 ) -> TrainedFold:
     from autofuse.inference.validate import make_validator
     from autofuse.plan.task import Task
@@ -134,7 +147,7 @@ def _fit(
     key = None if prior_run is None else prior_key(prior_run, fold)
     validate = make_validator(store, held_out, task, precision=method.precision, prior_run=key) if held_out else None
     patches = validate.patches if validate is not None else 0
-    run = _plan_fold(ground, task, method, name, trainer, fold=fold, patches=patches, prior_run=prior_run)
+    run = _plan_fold(ground, task, method, name, trainer, fold=fold, patches=patches, earlier=(prior_run, taught_by))
     folder = ground.workspace.run(run_name(run), fold)
     say(f"Training {run_name(run)}, fold {fold}: {_length(run)}, {len(run.labelled)} labelled cases.")
     fit(task, trainer, store, run, folder, device=ground.device, validate=validate)
@@ -150,7 +163,7 @@ def _plan_fold(
     *,
     fold: int,
     patches: int,
-    prior_run: str | None,
+    earlier: tuple[str | None, str | None],
 ) -> RunPlan:
     training, held_out = ground.splits.folds[fold]
     labelled = {case.id for case in ground.dataset.cases if case.label is not None}
@@ -170,7 +183,8 @@ def _plan_fold(
         precision=method.precision,
         device=ground.device,
         validation_patches=patches,
-        prior_run=prior_run,
+        prior_run=earlier[0],
+        taught_by=earlier[1],
     )
 
 

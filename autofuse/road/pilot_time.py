@@ -49,7 +49,8 @@ def measured_budget(plan: Plan) -> Budget:
 
 
 def step_seconds(candidate: Candidate, budget: Budget) -> float:
-    """Predicted seconds of one training step: of the network, for every batch that the trainer asks for."""
+    """Predicted seconds of one training step: of the network, for every batch that the trainer asks for, and for its
+    teachers, which take as many steps each."""
     from autofuse.networks.cost import network_cost
     from autofuse.plan.speed import seconds_per_step
     from autofuse.training.run import make_trainer
@@ -61,7 +62,9 @@ def step_seconds(candidate: Candidate, budget: Budget) -> float:
         planned = seconds_per_step(cost, configuration.batch, budget)
     assert planned is not None, "a measured budget holds a speed"
     trainer = make_trainer(plan.trainer.name, plan.trainer.fields)
-    return planned * max(1.0, sum(stream.share for stream in trainer.streams()))
+    teaching = trainer.teaching()
+    trainings = 1 if teaching is None else teaching.trainings
+    return planned * trainings * max(1.0, sum(stream.share for stream in trainer.streams()))
 
 
 def juries_of(ground: Ground, rules: PilotRules) -> tuple[Jury, ...]:

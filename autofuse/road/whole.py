@@ -13,13 +13,14 @@ from autofuse.foundation.console import say
 from autofuse.foundation.errors import DataError, UsageError
 from autofuse.foundation.workspace import Workspace
 from autofuse.road.dials import Asked, Dials
-from autofuse.road.fold import Method, Precision, prepare, stages, train_fold
+from autofuse.road.fold import Method, Precision, chosen_trainer, prepare, stages, train_fold
 from autofuse.road.groundwork import Ground, lay_ground
 from autofuse.road.pilot import arbitrate, pilot_seconds
 from autofuse.road.results import REPORT_FILE, FoldReport, RunReport
 from autofuse.road.runs import TrainedFold, require_fold
 from autofuse.road.steps import Device, Folder, check, explicit, method_of, open_both
 from autofuse.road.suiting import suited
+from autofuse.road.teaching import to_label
 from autofuse.road.timetable import Clock, divide_time, settle_mirroring
 
 if TYPE_CHECKING:
@@ -188,7 +189,8 @@ class _Road:
 
     def _to_predict(self) -> int:
         held_out = sum(len(self.ground.splits.folds[fold][1]) for fold in self.folds)
-        return held_out + len(self.dataset.test_cases) * len(self.folds)
+        taught = to_label(self.ground, chosen_trainer(self.ground, self.method)[1].teaching(), self.folds)
+        return held_out + len(self.dataset.test_cases) * len(self.folds) + taught
 
     def _held_out(self, fold: TrainedFold, mirror: bool) -> Scores | None:
         from autofuse.road.judging import judge_held_out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import ceil, floor
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ from autofuse.dataset.label_codes import region_membership
 from autofuse.dataset.types import IGNORE
 from autofuse.plan.task import Task
 from autofuse.preprocessing.store import Store, StoredCase
+from autofuse.preprocessing.taught import taught_case
 from autofuse.sampling.crops import Crop, Crops
 from autofuse.sampling.draw import AugmentationDraw, AugmentationRecipe, draw_augmentation
 
@@ -58,6 +59,7 @@ class PatchSource:
         recipe: how patches are augmented.
         weights: relative frequency by case id.
         prior_run: whose masks are the extra input of a cascade's second stage; needed if the task has ``previous``.
+        taught_by: under which name the store keeps labels that take the place of the cases' own.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class PatchSource:
         recipe: AugmentationRecipe | None = None,
         weights: Mapping[str, float] | None = None,
         prior_run: str | None = None,
+        taught_by: str | None = None,
     ) -> None:
         self.store, self.task, self.stream, self.seed = store, task, stream, seed
         self.case_ids = tuple(sorted(case_ids))
@@ -80,6 +83,7 @@ class PatchSource:
         self.batch = max(1, round(stream.share * task.configuration.batch))
         self.patch = tuple(task.configuration.patch)
         self.prior_run = prior_run
+        self._open = store.open if taught_by is None else lru_cache(None)(partial(self._taught, taught_by))
         first = 3 - len(self.patch)
         self.spacing_mm = tuple(task.configuration.spacing_mm[first:])
         self.mirror_axes = tuple(axis - first for axis in task.plan.mirror_axes if axis >= first)
@@ -113,12 +117,15 @@ class PatchSource:
 
     def _sample(self, number: int) -> Crop:
         generator = self._generator(number)
-        case = self.store.open(self._case_of(number, generator))
+        case = self._open(self._case_of(number, generator))
         before = floor(number * self.stream.foreground)
         forced = floor((number + 1) * self.stream.foreground) > before
         centre = self._centre(case, generator, forced)
         draw = draw_augmentation(self.recipe, generator, self.patch, self.spacing_mm, self.mirror_axes, case.present)
         return self._read(case, centre, draw)
+
+    def _taught(self, taught_by: str, case_id: str) -> StoredCase:
+        return taught_case(self.store.open(case_id), taught_by)
 
     def _case_of(self, number: int, generator: np.random.Generator) -> str:
         if self._shares is not None:

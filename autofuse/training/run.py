@@ -39,6 +39,7 @@ class RunPlan(StoredValue):
         threads: of torch on the CPU; another number gives other rounding.
         labelled, unlabelled: case ids that train; held_out: that validate.
         subjects: case id -> subject, where a subject has several cases; halves of a fold never separate them.
+        taught_by: under which name the store keeps what teachers found in the unlabelled cases.
         prior_run: name of the run whose masks are the extra input of a cascade's second stage.
         compiled: whether networks go through torch.compile (CUDA only).
         autofuse_version, torch_version: that started the run.
@@ -64,6 +65,7 @@ class RunPlan(StoredValue):
     held_out: tuple[str, ...] = ()
     subjects: dict[str, str] = Field(default_factory=dict)
     prior_run: str | None = None
+    taught_by: str | None = None
     compiled: bool = False
     autofuse_version: str
     torch_version: str
@@ -105,6 +107,7 @@ def run_name(run: RunPlan) -> str:
         "steps": run.steps,
         "minutes": run.minutes,
         "prior_run": run.prior_run,
+        "taught_by": run.taught_by,
     }
     return f"{run.configuration}-{run.trainer}-{short_hash(identity)}"
 
@@ -127,6 +130,7 @@ def plan_run(
     device: str = "cpu",
     validation_patches: int = 0,
     prior_run: str | None = None,
+    taught_by: str | None = None,
     compiled: bool = False,
 ) -> RunPlan:
     """The run of ``trainer`` (registered as ``name``) on one fold; without a length, the plan's number of steps.
@@ -177,6 +181,7 @@ def plan_run(
         held_out=tuple(sorted(held_out)),
         subjects=dict(subjects or {}),
         prior_run=prior_run,
+        taught_by=taught_by,
         compiled=compiled,
         autofuse_version=__version__,
         torch_version=str(torch.__version__),

@@ -80,7 +80,16 @@ def store_loader(task: Task, trainer: Trainer, store: Store, run: RunPlan, devic
                 case=", ".join(missing[:10]),
                 remedy="Prepare them first: autofuse preprocess.",
             )
-        sources[stream.name] = PatchSource(store, ids, task, stream, run.seed, recipe=recipe, prior_run=run.prior_key)
+        sources[stream.name] = PatchSource(
+            store,
+            ids,
+            task,
+            stream,
+            run.seed,
+            recipe=recipe,
+            prior_run=run.prior_key,
+            taught_by=run.taught_by if stream.taught else None,
+        )
     return lambda first_step: Loader(sources, first_step, device)
 
 

@@ -56,6 +56,7 @@ class Stream:
         foreground: share of patches centred on a labelled foreground voxel; the rest lie anywhere
             (anywhere labelled, where labels are sparse).
         half: the whole training fold, or one of two disjoint halves (bi-level methods).
+        taught: whether targets are what the method's teachers found (``Trainer.teaching``), not labels.
     """
 
     name: str = "labelled"
@@ -63,6 +64,31 @@ class Stream:
     share: float = 1.0
     foreground: float = 1 / 3
     half: Half = "whole"
+    taught: bool = False
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """Who labels the unlabelled cases of a training fold before a method is trained on it.
+
+    Attributes:
+        trainer: registered name of the first round's teachers.
+        members: how many there are, of different seeds; the mean of their probabilities decides.
+        rounds: in each later one the method itself, having learned from the labels before, is the teacher.
+        confidence: a voxel whose probability is lower stays unlabelled.
+        least_dice: held-out Dice below which teachers are not believed.
+    """
+
+    trainer: str
+    members: int
+    rounds: int
+    confidence: float
+    least_dice: float
+
+    @property
+    def trainings(self) -> int:
+        """How many models are trained in all, the one that is wanted among them."""
+        return self.members * self.rounds + 1
 
 
 Batches = Mapping[str, Batch]
@@ -135,6 +161,10 @@ class Trainer:
     def objectives(self, task: Task) -> tuple[Objective, ...]:
         """What each optimiser step descends, in order."""
         raise NotImplementedError
+
+    def teaching(self) -> Teaching | None:
+        """Who labels unlabelled cases for the streams that are ``taught``; None where there are none."""
+        return None
 
     def segment(self, nets: nn.ModuleDict, batch: Batch) -> Tensor:
         """Logits (B, C, *S) at the resolution of the image; the only thing that prediction calls."""

@@ -16,14 +16,14 @@ from autofuse_planners.thresholds import Thresholds
 RULES = Thresholds()
 SHAPE, SPACING = (40, 50, 60), (1.0, 1.0, 1.0)
 
-# Which data set is taught by which row, and whether the row's method is only named, since it is not installed.
+# Which data set is taught by which row.
 SUPERVISION_ROWS: tuple[tuple[str, str, str], ...] = (
     ("isotropic", "supervised", "every case is densely labelled (12 dense, 0 sparse, 0 unlabelled cases)"),
     ("mixed labels", "partial", "labels are of several kinds (5 dense, 4 sparse, 3 unlabelled cases)"),
     ("thin scribbles", "partial", "every case is labelled in part (0 dense, 12 sparse"),
-    ("many labels", "supervised", "self_training is not installed, so the baseline supervised"),
-    ("few labels", "supervised", "unlabelled cases stand beside few labelled ones"),
-    ("many labels, displaced", "supervised", "modalities do not show the same place"),
+    ("many labels", "self_training", "unlabelled cases stand beside enough labelled ones"),
+    ("few labels", "self_training", "unlabelled cases stand beside few labelled ones"),
+    ("many labels, displaced", "self_training", "modalities do not show the same place"),
 )
 
 
@@ -89,7 +89,7 @@ def test_every_row_of_the_challenger_table_is_reached() -> None:
         (5, 0, 0, "supervised"),
         (0, 5, 0, "partial"),
         (4, 1, 0, "partial"),
-        (4, 0, 3, "supervised"),
+        (4, 0, 3, "self_training"),
         (0, 4, 1, "partial"),
     ],
 )

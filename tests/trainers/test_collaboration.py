@@ -26,6 +26,7 @@ from autofuse_trainers.collaboration.agreement import (
     semantic_consistency,
     volume_consistency,
 )
+from autofuse_trainers.collaboration.views import another_view
 
 ALL = torch.ones(2, 3, dtype=torch.bool)
 
@@ -173,6 +174,30 @@ def test_every_term_reaches_every_encoder(term: str, aligned: bool, modalities: 
     assert isinstance(network, PerModality)
     for encoder in network.encoders:
         assert any(weight.grad is not None and bool(weight.grad.any()) for weight in encoder.parameters())
+
+
+@pytest.mark.parametrize("term", ["semantic", "anatomical"])
+def test_one_modality_agrees_with_another_view_of_itself(term: str) -> None:
+    task, trainer = task_of(1), Collaboration()
+    nets, unlabelled = networks(task), example_batch(task, labelled="none", seed=5)
+    terms = terms_of(trainer, nets, task, example_batch(task), unlabelled)
+    terms[term].backward()
+    assert any(weight.grad is not None and bool(weight.grad.any()) for weight in nets.parameters())
+    same = terms_of(Collaboration(view_strength=0.0), nets, task, example_batch(task), unlabelled)
+    assert same[term].item() < terms[term].item()
+    if term == "anatomical":
+        assert same[term].item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_view_differs_in_intensities_and_leaves_what_is_absent() -> None:
+    torch.manual_seed(0)
+    image = torch.randn(2, 1, 8, 8)
+    image[:, :, :2] = 0
+    view = another_view(image, 0.3)
+    assert bool((view[:, :, :2] == 0).all())
+    assert bool((view[:, :, 2:] != image[:, :, 2:]).all())
+    assert torch.corrcoef(torch.stack([view[0, 0, 2:].flatten(), image[0, 0, 2:].flatten()]))[0, 1] > 0.9
+    torch.testing.assert_close(another_view(image, 0.0), image)
 
 
 def test_labels_of_the_second_stream_are_not_looked_at() -> None:

@@ -1,7 +1,8 @@
 """Collaboration: few labels, many unlabelled cases, modalities that may lie apart (after CMC, arXiv 2408.07341).
 
 An encoder and a decoder per modality meet at the bottleneck. What the modalities say about unlabelled cases is drawn
-together: by channels where voxels cannot be compared, by voxels only where they lie on each other.
+together: by channels where voxels cannot be compared, by voxels only where they lie on each other. Where there is one
+modality, two views of it, which differ in intensities, take the place of two.
 
     L = L_sup + ramp(t) (semantic_weight L_CSC + anatomical_weight L_CAC)
 
@@ -32,6 +33,7 @@ from autofuse_trainers.collaboration.agreement import (
     semantic_consistency,
     volume_consistency,
 )
+from autofuse_trainers.collaboration.views import views_of
 from autofuse_trainers.supervised import Supervised
 
 Pooled = Annotated[int, Field(ge=1, le=16)]
@@ -47,6 +49,7 @@ class Collaboration(Supervised):
         aligned: whether modalities lie on each other: then L_CAC compares voxels, otherwise volumes.
         warm_up: share of the training before both begin; ramp: share over which they then grow.
         temperature, pooled: of L_CSC; maps are averaged to ``pooled`` voxels an axis, which tolerates displacement.
+        view_strength: of the random contrast, brightness and noise by which a single modality's two views differ.
         unlabelled_share: of the batch, drawn from all cases, whether labelled or not, without looking at labels.
     """
 
@@ -60,6 +63,7 @@ class Collaboration(Supervised):
     ramp: Share = 0.5
     temperature: Annotated[float, Field(gt=0)] = 0.5
     pooled: Pooled = 4
+    view_strength: Share = 0.3
     unlabelled_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
 
     def streams(self) -> tuple[Stream, ...]:
@@ -94,7 +98,7 @@ class Collaboration(Supervised):
             assert isinstance(network, SeveralHeads), "networks() refuses others"
             labelled, unlabelled = batches["labelled"], batches["unlabelled"]
             found = self.supervised_terms(network.branches(labelled.inputs(), labelled.presence()), labelled, loss)
-            branches = network.branches(unlabelled.inputs(), unlabelled.presence())
+            branches = self.looked_at(network, unlabelled)
             opened = self.opened(progress)
             if self.semantic_weight:
                 found["semantic"] = self.semantic_weight * opened * self.semantic(branches)
@@ -103,6 +107,12 @@ class Collaboration(Supervised):
             return found
 
         return (Objective("segmentation", moves=("segmenter",), terms=terms),)
+
+    def looked_at(self, network: SeveralHeads, batch: Batch) -> Branches:
+        """What each modality says of cases without labels; one alone says it of two views."""
+        if batch.image.shape[1] == 1:
+            return views_of(network, batch, self.view_strength)
+        return network.branches(batch.inputs(), batch.presence())
 
     def opened(self, progress: Progress) -> float:
         """How far both consistencies count: not at all before the warm-up is over, then along the ramp."""

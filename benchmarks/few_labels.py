@@ -1,0 +1,111 @@
+"""How far a few labels go: supervised on them, self-training and collaboration on the other cases too, and all labels.
+
+    python benchmarks/few_labels.py --data Dataset104_Hippocampus --labelled 4 8 16 --splits 3 --seeds 3
+
+A fixed part of the data set is kept aside and judges everybody. Of the rest, some cases keep their labels (each split
+others), and the rest is unlabelled. All arms have one plan but for the network that a method is made for, one number of
+steps and the same seeds, and are judged by their final weights; teachers take as many steps again, each. Differences
+to `supervised` come with a 95 % paired bootstrap interval over people, splits and seeds. Stopped, it goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import arms
+import numpy as np
+from arms import Arm, Dice, compare, mean, show, tagged, test_dice, train
+from results_file import keep
+
+from autofuse.dataset.opening import open_dataset
+
+JUDGING = 20
+"""Cases kept aside."""
+ARMS = {
+    "supervised": Arm("supervised", {}, trainer="supervised"),
+    "self_training": Arm("self_training", {}, trainer="self_training"),
+    "collaboration": Arm("collaboration", {}, trainer="collaboration"),
+}
+
+
+def few(source: Path, folder: Path, labelled: int | None, split: int) -> Path:
+    """A copy of the data set (nnU-Net's layout, images linked) with so many labels; None for all. Made once."""
+    name = "all" if labelled is None else f"{labelled}_split{split}"
+    copy = folder / name / source.name
+    if copy.exists():
+        return copy
+    dataset = open_dataset(source)
+    ids = [case.id for case in dataset.cases if case.label is not None]
+    aside = set(np.random.default_rng(0).permutation(ids)[:JUDGING].tolist())
+    training = [case for case in ids if case not in aside]
+    kept = training if labelled is None else np.random.default_rng(1 + split).permutation(training)[:labelled].tolist()
+    part = copy.with_name(f"{copy.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    for where in ("imagesTr", "labelsTr", "imagesTs", "labelsTs"):
+        (part / where).mkdir(parents=True)
+    for case in dataset.cases:
+        to = "Ts" if case.id in aside else "Tr"
+        for image in case.images:
+            assert image is not None
+            (part / f"images{to}" / Path(image.path).name).symlink_to(dataset.path(image.path))
+        assert case.label is not None
+        if case.id in aside or case.id in kept:
+            (part / f"labels{to}" / Path(case.label).name).symlink_to(dataset.path(case.label))
+    description = json.loads((source / "dataset.json").read_text()) | {"numTraining": len(training)}
+    (part / "dataset.json").write_text(json.dumps(description))
+    (part / "splits_final.json").write_text(json.dumps([{"train": training, "val": []}]))
+    part.rename(copy)
+    return copy
+
+
+def judged(arm: Arm, raw: Path, options: argparse.Namespace, seed: int) -> tuple[Dice, dict[str, Any]]:
+    """Dice of the cases kept aside, and what was trained."""
+    root = options.work / "workspaces" / f"{arm.name}_{raw.parent.name}_seed{seed}_{options.steps}"
+    trained = train(arm, raw, root, steps=options.steps, seed=seed)
+    return test_dice(trained), trained.described()
+
+
+def main() -> None:
+    """Run, print the table and keep the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="densely labelled data set in nnU-Net's layout")
+    parser.add_argument("--labelled", type=int, nargs="+", default=[4, 8, 16])
+    parser.add_argument("--splits", type=int, default=3, help="other labelled cases (default: 3)")
+    parser.add_argument("--seeds", type=int, default=3, help="of training (default: 3)")
+    parser.add_argument("--steps", type=int, default=500, help="of training an arm (default: 500)")
+    parser.add_argument("--arms", nargs="+", choices=sorted(ARMS), default=list(ARMS))
+    parser.add_argument("--work", type=Path, default=Path("autofuse_workspace/few_labels"), help="what is made")
+    parser.add_argument("--name", default="few_labels", help="of the results file")
+    options = parser.parse_args()
+    source, options.work = options.data.resolve(), options.work.absolute()
+    rows: list[dict[str, Any]] = []
+    described: dict[str, Any] = {}
+    for labelled in (*options.labelled, None):
+        dice: dict[str, Dice] = {}
+        for split in range(1 if labelled is None else options.splits):
+            raw = few(source, options.work / "data", labelled, split)
+            for seed in range(options.seeds):
+                for name in ("supervised",) if labelled is None else dict.fromkeys(("supervised", *options.arms)):
+                    found, described[name] = judged(ARMS[name], raw, options, seed)
+                    dice.setdefault(name, {}).update(tagged(found, 100 * split + seed))
+        for name, found in dice.items():
+            row = {"labelled": labelled or "all", "arm": name, "dice": mean(found)}
+            if name != "supervised":
+                row["less_supervised"] = compare(dice["supervised"], found, _people(found))
+            rows.append(row)
+        show("few labels", rows)
+    asked = {key: value for key, value in vars(options).items() if key not in ("work", "data", "name")}
+    keep(options.name, {"options": asked | {"data": source.name}, **arms.as_json({"rows": rows, "arms": described})})
+
+
+def _people(found: Dice) -> dict[str, str]:
+    """Each case is one person, however often it was judged."""
+    return {key: key.split("/", 1)[1] for key in found}
+
+
+if __name__ == "__main__":
+    main()
