@@ -189,6 +189,35 @@ def test_one_modality_agrees_with_another_view_of_itself(term: str) -> None:
         assert same[term].item() == pytest.approx(0.0, abs=1e-6)
 
 
+@pytest.mark.parametrize("modalities", [1, 2])
+@pytest.mark.parametrize("aligned", [True, False])
+def test_a_mean_teacher_teaches_every_encoder_and_learns_by_following_alone(modalities: int, aligned: bool) -> None:
+    task, trainer = task_of(modalities), Collaboration(teacher_weight=1.0, teacher_decay=0.5, aligned=aligned)
+    torch.manual_seed(0)
+    nets = trainer.networks(task).train()
+    unlabelled = example_batch(task, labelled="none", seed=5)
+    terms_of(trainer, nets, task, example_batch(task), unlabelled)["teacher"].backward()
+    network = nets["segmenter"]
+    assert isinstance(network, PerModality)
+    for encoder in network.encoders:
+        assert any(weight.grad is not None and bool(weight.grad.any()) for weight in encoder.parameters())
+    assert all(weight.grad is None for weight in nets["teacher"].parameters())
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(1.0)
+        trainer.after_step(nets, Progress(50, 100))
+    for kept, new in zip(nets["teacher"].parameters(), network.parameters(), strict=True):
+        torch.testing.assert_close(new - kept, torch.full_like(new, 0.5))
+
+
+def test_teacher_and_network_agree_where_they_are_the_same_and_see_the_same() -> None:
+    task, trainer = task_of(2), Collaboration(teacher_weight=1.0, view_strength=0.0)
+    torch.manual_seed(0)
+    nets = trainer.networks(task).train()
+    terms = terms_of(trainer, nets, task, example_batch(task), example_batch(task, labelled="none", seed=5))
+    assert terms["teacher"].item() == pytest.approx(0.0, abs=1e-6)
+
+
 def test_a_view_differs_in_intensities_and_leaves_what_is_absent() -> None:
     torch.manual_seed(0)
     image = torch.randn(2, 1, 8, 8)

@@ -4,15 +4,16 @@ An encoder and a decoder per modality meet at the bottleneck. What the modalitie
 together: by channels where voxels cannot be compared, by voxels only where they lie on each other. Where there is one
 modality, two views of it, which differ in intensities, take the place of two.
 
-    L = L_sup + ramp(t) (semantic_weight L_CSC + anatomical_weight L_CAC)
+    L = L_sup + ramp(t) (semantic_weight L_CSC + anatomical_weight L_CAC + teacher_weight L_MT)
 
 Shape legend: B batch, M modality, F feature channel, C output channel, S spatial axes (slowest first).
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 import torch
@@ -33,7 +34,7 @@ from autofuse_trainers.collaboration.agreement import (
     semantic_consistency,
     volume_consistency,
 )
-from autofuse_trainers.collaboration.views import views_of
+from autofuse_trainers.collaboration.views import another_view, views_of
 from autofuse_trainers.supervised import Supervised
 
 Pooled = Annotated[int, Field(ge=1, le=16)]
@@ -50,6 +51,9 @@ class Collaboration(Supervised):
         warm_up: share of the training before both begin; ramp: share over which they then grow.
         temperature, pooled: of L_CSC; maps are averaged to ``pooled`` voxels an axis, which tolerates displacement.
         view_strength: of the random contrast, brightness and noise by which a single modality's two views differ.
+        teacher_weight: of L_MT: each head agrees with the same head of a mean teacher, which sees the image as it is
+            while the network sees another view of it (Tarvainen and Valpola, arXiv 1703.01780); 0 for no teacher.
+        teacher_decay: share of the teacher that stays at each step.
         unlabelled_share: of the batch, drawn from all cases, whether labelled or not, without looking at labels.
     """
 
@@ -64,6 +68,8 @@ class Collaboration(Supervised):
     temperature: Annotated[float, Field(gt=0)] = 0.5
     pooled: Pooled = 4
     view_strength: Share = 0.3
+    teacher_weight: Weight = 0.0
+    teacher_decay: Share = 0.99
     unlabelled_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
 
     def streams(self) -> tuple[Stream, ...]:
@@ -74,7 +80,7 @@ class Collaboration(Supervised):
         )
 
     def networks(self, task: Task) -> nn.ModuleDict:
-        """The planned network, as ``segmenter``.
+        """The planned network, as ``segmenter``, and its mean ``teacher`` where one is asked for.
 
         Raises:
             UsageError: if it has no head for each modality, so that there are none to agree.
@@ -87,7 +93,17 @@ class Collaboration(Supervised):
                 expected="per_modality, shared_kernels or late",
                 remedy="Plan with --topology per_modality, or with --topology auto.",
             )
+        if self.teacher_weight:
+            nets["teacher"] = copy.deepcopy(nets["segmenter"]).requires_grad_(False)
         return nets
+
+    def after_step(self, nets: nn.ModuleDict, progress: Progress) -> None:
+        """The mean teacher follows: faster at first, so that it forgets how it began."""
+        if not self.teacher_weight:
+            return
+        decay = min(self.teacher_decay, (progress.step + 1) / (progress.step + 10))
+        for kept, new in zip(nets["teacher"].parameters(), nets["segmenter"].parameters(), strict=True):
+            kept.lerp_(new, 1 - decay)
 
     def objectives(self, task: Task) -> tuple[Objective, ...]:
         """One: all terms together."""
@@ -104,14 +120,19 @@ class Collaboration(Supervised):
                 found["semantic"] = self.semantic_weight * opened * self.semantic(branches)
             if self.anatomical_weight:
                 found["anatomical"] = self.anatomical_weight * opened * self.anatomical(branches, regions)
+            if self.teacher_weight:
+                taught = self.taught(nets["teacher"], unlabelled, branches, regions)
+                found["teacher"] = self.teacher_weight * opened * taught
             return found
 
         return (Objective("segmentation", moves=("segmenter",), terms=terms),)
 
     def looked_at(self, network: SeveralHeads, batch: Batch) -> Branches:
-        """What each modality says of cases without labels; one alone says it of two views."""
+        """What each modality says of cases without labels: one alone of two views, all of a view that a teacher has not."""
         if batch.image.shape[1] == 1:
             return views_of(network, batch, self.view_strength)
+        if self.teacher_weight:
+            batch = replace(batch, image=another_view(batch.image, self.view_strength))
         return network.branches(batch.inputs(), batch.presence())
 
     def opened(self, progress: Progress) -> float:
@@ -143,6 +164,22 @@ class Collaboration(Supervised):
         present = branches.presence.flatten(2).any(2)
         likeness = prototype_consistency(found, branches.bottlenecks, present)
         return (volume_consistency(found, branches.presence) + likeness) / 2
+
+    def taught(self, teacher: nn.Module, batch: Batch, branches: Branches, regions: bool) -> Tensor:
+        """L_MT: what each head says against the same head of the teacher, voxel by voxel, mean over heads.
+
+        Of a single modality's two views it is the second that the teacher has not seen.
+        """
+        assert isinstance(teacher, SeveralHeads), "it is a copy of the network"
+        with torch.no_grad():
+            said = teacher.branches(batch.inputs(), batch.presence())
+        first = len(branches.specific) - len(said.specific)
+        seen = branches.presence[:, first:] & said.presence
+        terms = []
+        for modality, heads in enumerate(zip(branches.specific[first:], said.specific, strict=True)):
+            pair = [structures(levels[0], regions=regions) for levels in heads]
+            terms.append(anatomical_consistency(pair, seen[:, [modality, modality]]))
+        return torch.stack(terms).mean()
 
 
 def structures(logits: Tensor, *, regions: bool) -> Tensor:
