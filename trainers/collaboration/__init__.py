@@ -128,7 +128,7 @@ class Collaboration(Supervised):
         return (Objective("segmentation", moves=("segmenter",), terms=terms),)
 
     def looked_at(self, network: SeveralHeads, batch: Batch) -> Branches:
-        """What each modality says of cases without labels: one alone of two views, all of a view that a teacher has not."""
+        """What each modality says of cases without labels: one alone of two views, all of one that no teacher has."""
         if batch.image.shape[1] == 1:
             return views_of(network, batch, self.view_strength)
         if self.teacher_weight:
