@@ -5,7 +5,8 @@
 A fixed part of the data set is kept aside and judges everybody. Of the rest, some cases keep their labels (each split
 others), and the rest is unlabelled. All arms have one plan but for the network that a method is made for, one number of
 steps and the same seeds, and are judged by their final weights; teachers take as many steps again, each, and
-`supervised_thrice` has three times as many, which is what self-training takes in all. Differences to `supervised` come with a 95 % paired bootstrap interval over people, splits and seeds. Stopped, it goes on.
+`supervised_thrice` has three times as many, which is what self-training takes in all. Differences to `supervised` come
+with a 95 % paired bootstrap interval over people, splits and seeds. Stopped, it goes on.
 """
 
 from __future__ import annotations
