@@ -27,6 +27,7 @@ from autofuse_planners.supervision import (
     Annotated,
     Supervision,
     choose_supervision,
+    within_time,
 )
 from autofuse_planners.table import Row
 from autofuse_planners.thresholds import Thresholds
@@ -76,6 +77,7 @@ class DefaultPlanner(Thresholds):
         configured = self.choose_configurations(scene, grid, len(labels.classes), fingerprint.slices_only)
         default = configured.configurations[0]
         steps, steps_decision = self.choose_steps(default, budget)
+        supervision = within_time(supervision, steps, budget.minutes, self)
         mirror_axes, mirror_decision = self.choose_mirroring(fingerprint, labels, grid, steps)
         augmentation, augmentation_decision = self.choose_augmentation(default, steps, grid)
         schedule, schedule_decision = self.choose_schedule(steps)

@@ -22,6 +22,9 @@ from autofuse_planners.thresholds import Thresholds
 SUPERVISED, PARTIAL, SELF_TRAINING, COLLABORATION = "supervised", "partial", "self_training", "collaboration"
 CMFNET, PSEUDO_LABELS = "cmfnet", "pseudo_labels"
 
+TRAININGS = 3
+"""Of ``self_training`` with its defaults: two teachers and the student."""
+
 MADE_FOR: dict[str, dict[str, Any]] = {
     CMFNET: {"topology": "specific_shared"},
     PSEUDO_LABELS: {"decoders": 2},
@@ -217,6 +220,30 @@ def choose_supervision(
         alternatives=(*verdict.passed_over, *(_challenger_said(row, finding, rules) for row, finding in found)),
     )
     return Supervision(TrainerChoice(name=name, fields=_fields(name, facts)), tuple(challengers), decision)
+
+
+def within_time(supervision: Supervision, steps: int, minutes: float | None, rules: Thresholds) -> Supervision:
+    """The same, or its baseline where the minutes are too few to train teachers before the student.
+
+    A length in steps is that of each training; minutes are divided among them.
+    """
+    each = steps // TRAININGS
+    if supervision.trainer.name != SELF_TRAINING or minutes is None or each >= rules.taught_steps:
+        return supervision
+    baselines = [item.trainer for item in supervision.challengers if item.trainer.name in (SUPERVISED, PARTIAL)]
+    (baseline,) = baselines[:1]
+    decision = supervision.decision.model_copy(
+        update={
+            "chosen": baseline.name,
+            "rule": (
+                f"{supervision.decision.rule}. But {steps} steps in {minutes:g} minutes leave {each} for each of "
+                f"{TRAININGS} trainings, and {rules.taught_steps} are the least: {baseline.name}, on labels alone"
+            ),
+            "evidence": supervision.decision.evidence | {"steps_each": each},
+        }
+    )
+    others = tuple(item for item in supervision.challengers if item.trainer != baseline)
+    return Supervision(baseline, others, decision)
 
 
 def measure_annotation(fingerprint: Fingerprint, together: bool, rules: Thresholds) -> Annotated:

@@ -189,4 +189,4 @@ def _plan_fold(
 
 
 def _length(run: RunPlan) -> str:
-    return f"{run.steps} steps" if run.minutes is None else f"{run.minutes:g} minutes"
+    return f"{run.steps} steps" if run.minutes is None else f"{run.minutes:.3g} minutes"

@@ -10,8 +10,17 @@ from plan_examples import case_of, decision, fingerprint_of, plan_for
 from autofuse.foundation.registry import TRAINERS, load_registered
 from autofuse.plan.explain import to_text
 from autofuse_planners.default import DefaultPlanner
-from autofuse_planners.supervision import CHALLENGER_TABLE, MADE_FOR, SUPERVISION_TABLE, Supervision, choose_supervision
+from autofuse_planners.supervision import (
+    CHALLENGER_TABLE,
+    MADE_FOR,
+    SUPERVISION_TABLE,
+    TRAININGS,
+    Supervision,
+    choose_supervision,
+    within_time,
+)
 from autofuse_planners.thresholds import Thresholds
+from autofuse_trainers.self_training import SelfTraining
 
 RULES = Thresholds()
 SHAPE, SPACING = (40, 50, 60), (1.0, 1.0, 1.0)
@@ -95,6 +104,23 @@ def test_every_row_of_the_challenger_table_is_reached() -> None:
 )
 def test_annotation_decides_the_trainer(dense: int, sparse: int, unlabelled: int, trainer: str) -> None:
     assert taught(dense, sparse, unlabelled).trainer.name == trainer
+
+
+@pytest.mark.parametrize(
+    ("steps", "minutes", "trainer"),
+    [(899, 10.0, "supervised"), (900, 10.0, "self_training"), (100, None, "self_training")],
+)
+def test_teachers_need_time(steps: int, minutes: float | None, trainer: str) -> None:
+    found = within_time(taught(4, 0, 3), steps, minutes, RULES)
+    assert found.trainer.name == found.decision.chosen == trainer
+    names = [item.trainer.name for item in found.challengers]
+    assert ("supervised" in names) == (trainer == "self_training")
+    if trainer == "supervised":
+        assert "leave 299 for each of 3 trainings" in found.decision.rule
+
+
+def test_the_time_that_is_divided_is_that_of_the_method() -> None:
+    assert SelfTraining().teaching().trainings == TRAININGS
 
 
 @pytest.mark.parametrize(("labelled", "holds"), [(19, False), (20, True)])

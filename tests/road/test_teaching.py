@@ -34,7 +34,9 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainedFold]:
     workspace = tmp_path_factory.mktemp("ws")
     road.plan(raw, workspace=workspace, memory_gib=MEMORY_GIB, device="cpu", workers=0)
-    return workspace, train(raw, workspace)
+    with pytest.MonkeyPatch.context() as patch:  # so few steps find next to nothing
+        patch.setattr("autofuse.road.teaching._School._lost_classes", lambda school, key: [])
+        return workspace, train(raw, workspace)
 
 
 def teachers_of(raw: Path, workspace: Path) -> list[TrainedFold]:
@@ -86,7 +88,9 @@ def test_prediction_takes_the_student_and_nothing_is_made_twice(raw: Path, train
     assert list(find_runs(place)) == [student.run]
     assert [item.run for item in choose_run(place)] == [student.run]
     before = {path: path.stat().st_mtime_ns for path in place.runs.rglob("*.safetensors")}
-    assert train(raw, workspace).run == student.run
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("autofuse.road.teaching._School._lost_classes", lambda school, key: [])
+        assert train(raw, workspace).run == student.run
     assert {path: path.stat().st_mtime_ns for path in place.runs.rglob("*.safetensors")} == before
 
 
@@ -102,6 +106,16 @@ def test_teachers_that_are_not_believed_label_nothing(
     store = Store(place.prepared(student.plan.configuration, plan.preparation_digest(plan.configurations[0])))
     for case in student.plan.unlabelled:
         assert set(np.unique(store.open(case).read_prior(str(student.plan.taught_by)))) == {-1}
+
+
+def test_a_class_that_teachers_find_nowhere_is_a_reason_for_doubt(
+    raw: Path, trained: tuple[Path, TrainedFold], capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace, _ = trained
+    student = train(raw, workspace, confidence=1.0, rounds=1)
+    told = capsys.readouterr().err
+    assert "label 1, label 2, label 3 in none of 3 cases: they are not believed" in " ".join(told.split())
+    assert student.finished is not None
 
 
 def test_without_unlabelled_cases_there_is_nothing_to_teach(tmp_path: Path) -> None:
