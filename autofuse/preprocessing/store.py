@@ -27,7 +27,7 @@ from autofuse.alignment.types import Rigid
 from autofuse.dataset.types import IGNORE
 from autofuse.fingerprint.types import Annotation
 from autofuse.foundation.errors import AutofuseError, DataError
-from autofuse.foundation.files import TEMP_PREFIX, crc32_of_file, folder_atomically, write_atomically
+from autofuse.foundation.files import TEMP_PREFIX, crc32_of_file, folder_atomically, sweep_temps, write_atomically
 from autofuse.foundation.values import StoredValue, short_hash
 from autofuse.preprocessing.arrays import read_array, write_array
 from autofuse.preprocessing.placement import Placement
@@ -284,6 +284,7 @@ class Store:
     def write_prior(self, case_id: str, run: str, labels: NDArray[np.integer], dimensions: int = 3) -> None:
         """Keep the class indices (z, y, x) that ``run`` predicted for this case, for those that learn from them."""
         folder = self.case_folder(case_id)
+        sweep_temps(folder)
         path = folder / f"prior-{run}.b2nd"
         (folder / f"prior-{run}.json").unlink(missing_ok=True)
         kind = np.int8 if labels.max(initial=0) <= np.iinfo(np.int8).max else np.int16

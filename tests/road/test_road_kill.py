@@ -18,18 +18,22 @@ STEPS = 10
 SEED = int(os.environ.get("AUTOFUSE_KILL_SEED", str(random.SystemRandom().randrange(10**6))))
 
 
-def _start(raw: Path, workspace: Path) -> subprocess.Popen[bytes]:
+TAUGHT = ("-t", "self_training", "--set", "least_dice=0", "--set", "confidence=0.4")
+"""Teachers, who label cases, before the training that counts."""
+
+
+def _start(raw: Path, workspace: Path, method: tuple[str, ...]) -> subprocess.Popen[bytes]:
     options = ["--workspace", str(workspace), "--steps", str(STEPS), "--memory", "0.5GiB", "--device", "cpu"]
-    command = [sys.executable, "-m", "autofuse", "run", str(raw), *options, "--workers", "0", "--quiet"]
+    command = [sys.executable, "-m", "autofuse", "run", str(raw), *options, *method, "--workers", "0", "--quiet"]
     return subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True, cwd=workspace.parent
     )
 
 
-def _finish(raw: Path, workspace: Path) -> float:
+def _finish(raw: Path, workspace: Path, method: tuple[str, ...]) -> float:
     """Seconds that the command took to its good end."""
     started = time.monotonic()
-    process = _start(raw, workspace)
+    process = _start(raw, workspace, method)
     _, told = process.communicate(timeout=570)
     assert process.returncode == 0, told.decode()
     return time.monotonic() - started
@@ -50,9 +54,9 @@ def _orphans(workspace: Path) -> list[Path]:
     return [path for path in workspace.rglob(".tmp-*") if "for_next_stage" not in path.parts]
 
 
-def _killed(raw: Path, workspace: Path, after_s: float) -> bool:
+def _killed(raw: Path, workspace: Path, method: tuple[str, ...], after_s: float) -> bool:
     """Whether the command was still at work when it was killed; it must not have failed by itself."""
-    process = _start(raw, workspace)
+    process = _start(raw, workspace, method)
     time.sleep(after_s)
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
@@ -62,19 +66,22 @@ def _killed(raw: Path, workspace: Path, after_s: float) -> bool:
 
 
 @pytest.mark.slow
-def test_kills_change_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("method", "unlabelled", "kills"), [((), 0, KILLS), (TAUGHT, 2, -(-KILLS // 4))], ids=["supervised", "taught"]
+)
+def test_kills_change_nothing(tmp_path: Path, method: tuple[str, ...], unlabelled: int, kills: int) -> None:
     """Only kills of a process at work count; a road that ends between them is compared, and another one begun."""
-    raw = draw(tmp_path)
-    whole_s = _finish(raw, tmp_path / "undisturbed")
+    raw = draw(tmp_path, cases=5 + unlabelled, unlabelled=unlabelled)
+    whole_s = _finish(raw, tmp_path / "undisturbed", method)
     expected = _products(tmp_path / "undisturbed")
     assert any(name.endswith("last.safetensors") for name in expected)
     generator = random.Random(SEED)
     killed = roads = 0
-    while killed < KILLS:
+    while killed < kills:
         workspace = tmp_path / f"killed_{roads}"
-        while killed < KILLS and _killed(raw, workspace, generator.uniform(0.1, whole_s)):
+        while killed < kills and _killed(raw, workspace, method, generator.uniform(0.1, whole_s)):
             killed += 1
-        _finish(raw, workspace)
+        _finish(raw, workspace, method)
         found = _products(workspace)
         assert found.keys() == expected.keys(), f"seed {SEED}, road {roads}"
         assert {name for name in expected if expected[name] != found[name]} == set(), f"seed {SEED}, road {roads}"
