@@ -41,6 +41,17 @@ def task_of(asked: dict[str, object]) -> Task:
     return Task(plain.plan.model_copy(update={"configurations": (configuration,)}), configuration)
 
 
+def drawn(task: Task, samples: int) -> Batch:
+    """Noise, and 5 % of its voxels labelled at random."""
+    patch = task.configuration.patch
+    return Batch(
+        image=torch.randn(samples, task.modalities, *patch),
+        present=torch.ones(samples, task.modalities, dtype=torch.bool),
+        target=torch.where(torch.rand(samples, *patch) < 0.05, torch.randint(0, 4, (samples, *patch)), -1),
+        spacing_mm=(1.0,) * len(patch),
+    )
+
+
 def main() -> None:
     """Measure what the argument asks for and print it."""
     asked = json.loads(sys.argv[1])
@@ -49,18 +60,12 @@ def main() -> None:
     task = task_of(asked)
     trainer = make_trainer(asked["trainer"], asked["settings"])
     nets = trainer.networks(task).train()
-    patch = task.configuration.patch
-    batch = Batch(
-        image=torch.randn(BATCH, task.modalities, *patch),
-        present=torch.ones(BATCH, task.modalities, dtype=torch.bool),
-        target=torch.where(torch.rand(BATCH, *patch) < 0.05, torch.randint(0, 4, (BATCH, *patch)), -1),
-        spacing_mm=(1.0,) * len(patch),
-    )
+    batches = {stream.name: drawn(task, max(1, round(stream.share * BATCH))) for stream in trainer.streams()}
     (objective,) = trainer.objectives(task)
     before, seconds = peak_memory_gib(), []
     for step in range(WARM_UP + STEPS):
         started = time.perf_counter()
-        terms = objective.terms(nets, {stream.name: batch for stream in trainer.streams()}, Progress(step, 20))
+        terms = objective.terms(nets, batches, Progress(step + STEPS, 20))
         torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
         nets.zero_grad()
         seconds.append(time.perf_counter() - started)

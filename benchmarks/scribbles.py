@@ -120,6 +120,11 @@ def cost(options: argparse.Namespace) -> dict[str, Any]:
         "cmfnet without the CRF": ("cmfnet", "specific_shared", {"intra_weight": 0.0}),
         "cmfnet without consistency": ("cmfnet", "specific_shared", {"inter_weight": 0.0}),
         "pseudo_labels": ("pseudo_labels", "early", {}),
+        "self_training": ("self_training", "early", {}),
+        "supervised on per_modality": ("supervised", "per_modality", {}),
+        "collaboration": ("collaboration", "per_modality", {}),
+        "collaboration, modalities apart": ("collaboration", "per_modality", {"aligned": False}),
+        "collaboration with a mean teacher": ("collaboration", "per_modality", {"teacher_weight": 1.0}),
     }
     here = Path(__file__).with_name("one_step.py")
     rows = []
