@@ -39,7 +39,8 @@ class RunPlan(StoredValue):
         threads: of torch on the CPU; another number gives other rounding.
         labelled, unlabelled: case ids that train; held_out: that validate.
         subjects: case id -> subject, where a subject has several cases; halves of a fold never separate them.
-        taught_by: under which name the store keeps what teachers found in the unlabelled cases.
+        taught_by: under which name the store keeps what teachers found in the unlabelled cases of this fold; it follows
+            from the rest, and is no part of the run's name.
         prior_run: name of the run whose masks are the extra input of a cascade's second stage.
         compiled: whether networks go through torch.compile (CUDA only).
         autofuse_version, torch_version: that started the run.
@@ -107,7 +108,6 @@ def run_name(run: RunPlan) -> str:
         "steps": run.steps,
         "minutes": run.minutes,
         "prior_run": run.prior_run,
-        "taught_by": run.taught_by,
     }
     return f"{run.configuration}-{run.trainer}-{short_hash(identity)}"
 

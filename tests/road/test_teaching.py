@@ -20,9 +20,9 @@ from autofuse.road.teaching import TEACHERS_RUNS
 SETTINGS: dict[str, Any] = {"members": 2, "rounds": 2, "confidence": 0.3, "least_dice": 0.0}
 
 
-def train(raw: Path, workspace: Path, **settings: Any) -> TrainedFold:
+def train(raw: Path, workspace: Path, fold: int = 0, **settings: Any) -> TrainedFold:
     chosen = SETTINGS | settings
-    return road.train(raw, workspace=workspace, trainer="self_training", settings=chosen, steps=4, workers=0)
+    return road.train(raw, workspace=workspace, fold=fold, trainer="self_training", settings=chosen, steps=4, workers=0)
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +116,15 @@ def test_a_class_that_teachers_find_nowhere_is_a_reason_for_doubt(
     told = capsys.readouterr().err
     assert "label 1, label 2, label 3 in none of 3 cases: they are not believed" in " ".join(told.split())
     assert student.finished is not None
+
+
+@pytest.mark.slow
+def test_folds_are_one_run_whatever_their_teachers_say(raw: Path, tmp_path: Path) -> None:
+    road.plan(raw, workspace=tmp_path, memory_gib=MEMORY_GIB, device="cpu", workers=0)
+    first, second = (train(raw, tmp_path, fold=fold, members=1, rounds=1) for fold in (0, 1))
+    assert first.run == second.run
+    assert first.plan.taught_by != second.plan.taught_by
+    assert [item.fold for item in choose_run(workspace_of(raw, tmp_path))] == [0, 1]
 
 
 def test_without_unlabelled_cases_there_is_nothing_to_teach(tmp_path: Path) -> None:
