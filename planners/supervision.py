@@ -223,7 +223,7 @@ def choose_supervision(
 
 
 def within_time(supervision: Supervision, steps: int, minutes: float | None, rules: Thresholds) -> Supervision:
-    """The same, or its baseline where the minutes are too few to train teachers before the student.
+    """The same, or its baseline where the minutes are too few for teachers, which are then a challenger.
 
     A length in steps is that of each training; minutes are divided among them.
     """
@@ -242,8 +242,9 @@ def within_time(supervision: Supervision, steps: int, minutes: float | None, rul
             "evidence": supervision.decision.evidence | {"steps_each": each},
         }
     )
+    taught = Challenger(trainer=supervision.trainer, because="teachers may be worth their time")
     others = tuple(item for item in supervision.challengers if item.trainer != baseline)
-    return Supervision(baseline, others, decision)
+    return Supervision(baseline, (taught, *others), decision)
 
 
 def measure_annotation(fingerprint: Fingerprint, together: bool, rules: Thresholds) -> Annotated:

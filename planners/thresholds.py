@@ -77,7 +77,9 @@ class Thresholds:
         registration_share: of the tried cases, that rigid registration must bring below the limit.
         near_limit: displacements within this factor of the limit, on either side, bring a challenger.
     Supervision:
-        taught_steps: steps for each teacher and the student, below which there is no time for teachers.
+        taught_steps: steps for each teacher and the student, below which minutes are better spent on labels alone: on
+            the hippocampus with 8 labels, 300 steps each gave 0.848, 900 on labels alone 0.852. Where teachers
+            overtake was not measured.
         self_training_cases: labelled cases from which a teacher is thought good enough.
         thin_scribbles, thin_cover: scribbles on a smaller share of voxels, which cover a smaller share of each
             structure, ask for pseudo labels.
@@ -164,7 +166,7 @@ class Thresholds:
     registration_share: float = 0.9
     near_limit: float = 2.0
 
-    taught_steps: int = 300
+    taught_steps: int = 2500
     self_training_cases: int = 20
     thin_scribbles: float = 0.02
     thin_cover: float = 0.2

@@ -108,15 +108,16 @@ def test_annotation_decides_the_trainer(dense: int, sparse: int, unlabelled: int
 
 @pytest.mark.parametrize(
     ("steps", "minutes", "trainer"),
-    [(899, 10.0, "supervised"), (900, 10.0, "self_training"), (100, None, "self_training")],
+    [(7499, 10.0, "supervised"), (7500, 10.0, "self_training"), (100, None, "self_training")],
 )
 def test_teachers_need_time(steps: int, minutes: float | None, trainer: str) -> None:
     found = within_time(taught(4, 0, 3), steps, minutes, RULES)
     assert found.trainer.name == found.decision.chosen == trainer
     names = [item.trainer.name for item in found.challengers]
     assert ("supervised" in names) == (trainer == "self_training")
+    assert ("self_training" in names) == (trainer == "supervised")
     if trainer == "supervised":
-        assert "leave 299 for each of 3 trainings" in found.decision.rule
+        assert "leave 2499 for each of 3 trainings" in found.decision.rule
 
 
 def test_the_time_that_is_divided_is_that_of_the_method() -> None:
