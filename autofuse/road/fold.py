@@ -147,7 +147,9 @@ def _fit(
     key = None if prior_run is None else prior_key(prior_run, fold)
     validate = make_validator(store, held_out, task, precision=method.precision, prior_run=key) if held_out else None
     patches = validate.patches if validate is not None else 0
-    run = _plan_fold(ground, task, method, name, trainer, fold=fold, patches=patches, earlier=(prior_run, taught_by))
+    run = _plan_fold(
+        ground, task, method, name, trainer, fold=fold, patches=patches, prior_run=prior_run, taught_by=taught_by
+    )
     folder = ground.workspace.run(run_name(run), fold)
     say(f"Training {run_name(run)}, fold {fold}: {_length(run)}, {len(run.labelled)} labelled cases.")
     fit(task, trainer, store, run, folder, device=ground.device, validate=validate)
@@ -163,7 +165,8 @@ def _plan_fold(
     *,
     fold: int,
     patches: int,
-    earlier: tuple[str | None, str | None],
+    prior_run: str | None,
+    taught_by: str | None,
 ) -> RunPlan:
     training, held_out = ground.splits.folds[fold]
     labelled = {case.id for case in ground.dataset.cases if case.label is not None}
@@ -183,8 +186,8 @@ def _plan_fold(
         precision=method.precision,
         device=ground.device,
         validation_patches=patches,
-        prior_run=earlier[0],
-        taught_by=earlier[1],
+        prior_run=prior_run,
+        taught_by=taught_by,
     )
 
 

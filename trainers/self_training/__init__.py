@@ -1,6 +1,6 @@
 """Self-training: teachers that learned from the labelled cases label the others, and a student learns from both.
 
-The plain method that won FLARE 2022 (Huang et al., arXiv 2211.02253): what teachers are sure of is taken for true.
+The plain method that won the challenge FLARE 2022: what teachers are sure of is taken for true.
 
     L = L_sup(labelled) + ramp(t) unlabelled_weight L_sup(unlabelled, where teachers are sure)
 
