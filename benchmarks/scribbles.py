@@ -92,9 +92,10 @@ def compared(options: argparse.Namespace) -> dict[str, Any]:
 def sweep(options: argparse.Namespace) -> dict[str, Any]:
     """Dice under each weight of one term, judged by cases that a training fold holds out."""
     dice: dict[tuple[str, float], Dice] = {}
+    swept = [(term, weight) for term in options.terms for weight in SWEPT[term]]
     for seed in range(options.seeds):
         raw = phantom(options, 100 + seed, **SCRIBBLED) if options.data is None else options.data.resolve()
-        for term, weight in ((term, weight) for term in options.terms for weight in SWEPT[term]):
+        for term, weight in swept:
             arm = _weighed(term, weight)
             root = options.work / "workspaces" / f"{arm.name}_{raw.name}_seed{seed}_{options.steps}"
             trained = arms.train(arm, raw, root, steps=options.steps, seed=seed, folds=(options.fold,))
