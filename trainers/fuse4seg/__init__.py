@@ -147,10 +147,8 @@ class Fuse4Seg(Supervised):
         """L_seg of the follower, term by term; with other ``weights`` than its own if they are given."""
         assert batch.target is not None, "the streams ask for labelled cases"
         seen = self.follower_input(fused, batch)
-        if weights is None:
-            levels = segmenter(seen)
-        else:
-            levels = torch.func.functional_call(segmenter, dict(weights), (seen,))  # type: ignore[no-untyped-call]
+        used = dict(segmenter.named_parameters() if weights is None else weights)
+        levels = torch.func.functional_call(segmenter, used, (seen,))  # type: ignore[no-untyped-call]
         return dict(deep_supervision(levels, batch.target, loss))
 
     def leader_terms(self, nets: nn.ModuleDict, batches: Batches, loss: Loss) -> Terms:
