@@ -8,7 +8,7 @@ Shape legend: B batch, M modality, K prior channel, C output channel, S spatial 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -130,7 +130,7 @@ class Fuse4Seg(Supervised):
 
     def fusion_terms(self, fused: Fused) -> Terms:
         """λ L_fuse, term by term."""
-        weighed = {
+        weighed: dict[str, tuple[float, Callable[[], Tensor]]] = {
             "intensity": (self.intensity_weight, lambda: intensity(fused, self.aggregate)),
             "gradient": (self.gradient_weight, lambda: edges(fused)),
             "decomposition": (self.decomposition_weight, lambda: decomposition(fused)),
@@ -147,8 +147,8 @@ class Fuse4Seg(Supervised):
         """L_seg of the follower, term by term; with other ``weights`` than its own if they are given."""
         assert batch.target is not None, "the streams ask for labelled cases"
         seen = self.follower_input(fused, batch)
-        used = dict(segmenter.named_parameters() if weights is None else weights)
-        levels = torch.func.functional_call(segmenter, used, (seen,))  # type: ignore[no-untyped-call]
+        used: dict[str, Tensor] = dict(segmenter.named_parameters())
+        levels = torch.func.functional_call(segmenter, used | dict(weights or {}), (seen,))
         return dict(deep_supervision(levels, batch.target, loss))
 
     def leader_terms(self, nets: nn.ModuleDict, batches: Batches, loss: Loss) -> Terms:
