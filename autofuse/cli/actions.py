@@ -195,6 +195,24 @@ def _scribble(options: Namespace) -> Answer:
     return answer(made, lambda: tables.scribbles(made, folder), folder=lambda: str(folder))
 
 
+def _export(options: Namespace) -> Answer:
+    made = road.export_model(
+        options.dataset,
+        workspace=options.workspace,
+        run=options.run,
+        folds=options.folds,
+        out=options.out,
+        name=options.name,
+        licence=options.licence,
+    )
+    return answer(made, lambda: tables.exported(made))
+
+
+def _import(options: Namespace) -> Answer:
+    made = road.import_model(options.bundle, workspace=options.workspace, name=options.name)
+    return answer(made, lambda: tables.imported(made, options.workspace))
+
+
 def _demo(options: Namespace) -> Answer:
     report = road.demo(
         options.folder,
@@ -236,6 +254,8 @@ ACTIONS: dict[str, Callable[[Namespace], Answer]] = {
     "run": _run,
     "align": _align,
     "scribble": _scribble,
+    "export": _export,
+    "import": _import,
     "demo": _demo,
     "info": _info,
 }

@@ -251,6 +251,29 @@ def _scribble(parser: ArgumentParser) -> None:
     _workers(parser)
 
 
+def _export(parser: ArgumentParser) -> None:
+    _dataset(parser)
+    _workspace(parser)
+    parser.add_argument(
+        "--run", metavar="NAME", help="which run's model, as `autofuse info` names it (default: the newest)"
+    )
+    parser.add_argument(
+        "-f", "--folds", type=quantities.folds, metavar="K,…", help="folds to share (default: all that are finished)"
+    )
+    parser.add_argument("-o", "--out", metavar="FILE", help="the bundle (default: shared/ in the workspace)")
+    parser.add_argument(
+        "--name", metavar="NAME", help="of the model; the data set's name then goes nowhere (default: that name)"
+    )
+    parser.add_argument("--licence", metavar="TEXT", help="under which others may use it; stands in the model card")
+
+
+def _import(parser: ArgumentParser) -> None:
+    parser.add_argument("bundle", metavar="BUNDLE", help="a file that `autofuse export` made")
+    parser.add_argument("--name", metavar="NAME", help="for the model here (default: the name that it brings)")
+    parser.set_defaults(dataset=None)
+    _workspace(parser)
+
+
 def _demo(parser: ArgumentParser) -> None:
     parser.add_argument(
         "folder",
@@ -289,6 +312,8 @@ OPTIONS: dict[str, Callable[[ArgumentParser], None]] = {
     "run": _run,
     "align": _align,
     "scribble": _scribble,
+    "export": _export,
+    "import": _import,
     "demo": _demo,
     "info": _info,
 }

@@ -12,7 +12,16 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from autofuse.plan.types import Plan
-    from autofuse.road import AlignedImage, Alignment, Inventory, Predicted, RunReport, TrainedFold
+    from autofuse.road import (
+        AlignedImage,
+        Alignment,
+        Exported,
+        Imported,
+        Inventory,
+        Predicted,
+        RunReport,
+        TrainedFold,
+    )
     from autofuse.scribbles.types import Scribbles
 
 WORST_SHOWN = 8
@@ -149,6 +158,37 @@ def scribbles(made: Scribbles, folder: Path) -> Group:
         rows["unlabelled"] = f"{len(made.unlabelled)} cases, as in {made.dataset}"
     rows["next"] = f"autofuse run {shlex.quote(str(folder))} --minutes 60"
     return Group(table, _facts(rows))
+
+
+def exported(made: Exported) -> RenderableType:
+    """Where the bundle is, what is in it, and how it is checked."""
+    scored = f"of {made.scored_cases} held-out cases" if made.scored_cases else "none: no held-out case is scored"
+    return _facts(
+        {
+            "model": f"{made.name}: {made.run}, folds {', '.join(map(str, made.folds))}",
+            "scores": scored,
+            "bundle": made.file,
+            "size": f"{made.bytes / 1e6:.1f} MB, {made.entries} entries",
+            "SHA-256": made.sha256,
+        }
+    )
+
+
+def imported(made: Imported, workspace: str | None) -> RenderableType:
+    """What the model sees and finds, where it is, and how it is used."""
+    where_to = "" if workspace is None else f" --workspace {shlex.quote(str(workspace))}"
+    return _facts(
+        {
+            "model": f"{made.name}: {made.run}, folds {', '.join(map(str, made.folds))}",
+            "made with": f"autofuse {made.made_with}",
+            "sees": ", ".join(made.modalities),
+            "finds": ", ".join(made.classes),
+            "licence": made.licence or "not stated",
+            "folder": made.folder + ("" if made.fresh else " (was there before)"),
+            "card": str(Path(made.folder) / "README.md"),
+            "next": f"autofuse predict {made.name} -i FOLDER -o MASKS{where_to}",
+        }
+    )
 
 
 def inventory(found: Inventory) -> Group:

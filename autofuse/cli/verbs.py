@@ -94,6 +94,7 @@ VERBS: tuple[Verb, ...] = (
         (
             ("autofuse predict Dataset104_Hippocampus", "imagesTs with the newest finished run"),
             ("autofuse predict Dataset104_Hippocampus -i new_scans -o masks", "any folder of images"),
+            ("autofuse predict hippocampus -i new_scans -o masks", "with a model that was imported under that name"),
         ),
     ),
     Verb(
@@ -114,6 +115,33 @@ VERBS: tuple[Verb, ...] = (
         (
             ("autofuse run Dataset104_Hippocampus --minutes 20", "everything within 20 minutes"),
             ("autofuse run Dataset104_Hippocampus --folds all --minutes 600", "five folds, averaged at prediction"),
+        ),
+    ),
+    Verb(
+        "export",
+        "put a trained model into one file for others",
+        "Writes a bundle: the weights that predict (safetensors), the plan, versions, a summary of the data and of the "
+        "held-out scores, hashes, and a model card. Nothing of the patients goes with it: no case, subject or path; "
+        "that is checked before anything is written. The model is the one that `autofuse predict` would use. The same "
+        "model gives the same file, byte for byte.",
+        (
+            ("autofuse export Dataset104_Hippocampus", "the newest finished run, into the workspace"),
+            (
+                'autofuse export Dataset104_Hippocampus --name hippocampus -o hippocampus.zip --licence "CC BY 4.0"',
+                "under a name of its own",
+            ),
+        ),
+    ),
+    Verb(
+        "import",
+        "take in a model from a bundle",
+        "Checks everything about the bundle before any of it is unpacked (its list, names, sizes, hashes), then every "
+        "value in it, and gives it a folder in the workspace. Nothing in a bundle is ever run. A bundle that is "
+        "broken, foreign or unsafe ends with exit code 4 and leaves nothing behind. The model then predicts by its "
+        "name, and needs no data set.",
+        (
+            ("autofuse import hippocampus.zip", "under the name that it brings"),
+            ("autofuse predict hippocampus -i new_scans -o masks", "then segment images with it"),
         ),
     ),
     Verb(

@@ -54,7 +54,22 @@ class StoredValue(Value):
         Raises:
             ModelError: if the file is missing, not JSON, of another kind or schema, or fails its hash.
         """
-        envelope = _read_envelope(path)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise ModelError("A file that should be here is missing.", file=path) from None
+        except OSError as error:
+            raise _unreadable(path, error) from None
+        return cls.parse(content, path)
+
+    @classmethod
+    def parse(cls, content: bytes, path: Path) -> Self:
+        """The value in ``content``, the bytes of a file that errors call ``path``.
+
+        Raises:
+            ModelError: as ``load``.
+        """
+        envelope = _envelope(content, path)
         if envelope.get("kind") != cls.kind or envelope.get("schema") != cls.schema_number:
             raise ModelError(
                 f"This file is not a {cls.kind} that this version understands.",
@@ -94,18 +109,20 @@ def short_hash(content: Any) -> str:
     return hashlib.sha256(canonical_json(content)).hexdigest()[:8]
 
 
-def _read_envelope(path: Path) -> dict[str, Any]:
+def _envelope(content: bytes, path: Path) -> dict[str, Any]:
     try:
-        envelope = json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise ModelError("A file that should be here is missing.", file=path) from None
-    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise ModelError(
-            "This file cannot be read as JSON.",
-            file=path,
-            found=str(error)[:200],
-            remedy="Delete the file and run the step again; it is made anew.",
-        ) from None
+        envelope = json.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(path, error) from None
     if not isinstance(envelope, dict):
         raise ModelError("This file is not a value of autofuse.", file=path, found=type(envelope).__name__)
     return envelope
+
+
+def _unreadable(path: Path, error: Exception) -> ModelError:
+    return ModelError(
+        "This file cannot be read as JSON.",
+        file=path,
+        found=str(error)[:200],
+        remedy="Delete the file and run the step again; it is made anew.",
+    )

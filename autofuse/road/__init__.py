@@ -6,6 +6,8 @@ report = road.run("Dataset104_Hippocampus", minutes=20)
 
 from autofuse.road.aligning import AlignedImage, Alignment, align
 from autofuse.road.explanation import Explained, explain
+from autofuse.road.exporting import Exported, export_model
+from autofuse.road.importing import Imported, import_model
 from autofuse.road.inventory import Inventory
 from autofuse.road.phantom_run import demo
 from autofuse.road.results import Predicted, RunReport
@@ -18,6 +20,8 @@ __all__ = [
     "AlignedImage",
     "Alignment",
     "Explained",
+    "Exported",
+    "Imported",
     "Inventory",
     "Predicted",
     "RunReport",
@@ -27,7 +31,9 @@ __all__ = [
     "demo",
     "evaluate",
     "explain",
+    "export_model",
     "fingerprint",
+    "import_model",
     "info",
     "plan",
     "predict",

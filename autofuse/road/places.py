@@ -9,6 +9,9 @@ from autofuse.foundation.errors import DataError
 from autofuse.foundation.workspace import Workspace, workspace_root
 
 _LEGACY_RAW = "nnUNet_raw"
+MODELS = "models"
+"""Folder of a workspace with the models that were imported."""
+_MODEL_FILE = "model.json"
 
 
 def dataset_folder(dataset: str | Path) -> Path:
@@ -44,11 +47,29 @@ def _in_legacy_raw(name: str) -> Path | None:
 
 
 def workspace_of(dataset: str | Path, workspace: str | Path | None = None) -> Workspace:
-    """Where everything made for ``dataset`` goes: a folder named like the data set's, in the workspace."""
+    """Where everything made for ``dataset`` goes: a folder named like the data set's, in the workspace; for an imported
+    model, its own."""
     folder = Path(dataset)
     if not folder.is_dir():
+        model = imported_model(dataset, workspace)
+        if model is not None:
+            return model
         folder = _in_legacy_raw(str(dataset)) or folder
     return Workspace(_absolute(workspace_root(workspace)), _absolute(folder).name or "dataset")
+
+
+def models_folder(workspace: str | Path | None = None) -> Path:
+    """Where imported models go, each in a folder of its name."""
+    return _absolute(workspace_root(workspace)) / MODELS
+
+
+def imported_model(name: str | Path, workspace: str | Path | None = None) -> Workspace | None:
+    """The folder of the imported model called ``name``, laid out as a data set's; None where there is none, or where a
+    data set is meant."""
+    text, folder = str(name), models_folder(workspace)
+    if Path(text).name != text or Path(text).is_dir() or _in_legacy_raw(text) is not None:
+        return None
+    return Workspace(folder, text) if (folder / text / _MODEL_FILE).is_file() else None
 
 
 def _absolute(folder: Path) -> Path:

@@ -78,6 +78,16 @@ def read_fold(folder: Path) -> TrainedFold:
     return TrainedFold(folder.parent.name, plan.fold, folder, plan, finished)
 
 
+def earlier_stage(fold: TrainedFold) -> TrainedFold | None:
+    """The fold whose masks ``fold`` takes as input, in a cascade; None without one.
+
+    Raises:
+        ModelError: if its run.json is missing or damaged.
+    """
+    run = fold.plan.prior_run
+    return None if run is None else read_fold(fold.folder.parents[1] / run / fold.folder.name)
+
+
 def read_plan(fold: TrainedFold) -> Plan:
     """The plan that ``fold`` was trained by; it stays valid when the workspace has got another one.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from autofuse.foundation.errors import UsageError
-from autofuse.road.places import dataset_folder, workspace_of
+from autofuse.road.places import dataset_folder, imported_model, workspace_of
 
 if TYPE_CHECKING:
     from autofuse.dataset.report import CheckReport
@@ -162,6 +162,7 @@ def predict(
     """Masks of the data set's test cases, or of the images in a folder, on their native grid.
 
     Args:
+        dataset: folder of a data set, or the name of a model that was imported; that needs ``images``.
         images: folder of images named as in training; None for the data set's test cases.
         out: where the masks go; None for the workspace.
         run: whose models (the newest finished run if None); folds: which of its folds are averaged (all if None).
@@ -171,15 +172,16 @@ def predict(
     Returns:
         What was predicted, with the cases that failed; one bad case never stops the others.
     """
+    from autofuse.road.models import choose_model
     from autofuse.road.prediction import predict_with
-    from autofuse.road.runs import choose_run
 
-    opened, place = open_both(dataset, workspace)
-    trained = choose_run(place, run, folds)
+    chosen = choose_model(dataset, workspace, run, folds)
+    if chosen.imported is not None and images is None:
+        raise UsageError("A model has no images of its own.", remedy=f"autofuse predict {dataset} -i FOLDER -o MASKS")
     return predict_with(
-        opened,
-        place,
-        trained,
+        chosen.dataset,
+        chosen.workspace,
+        chosen.folds,
         images=None if images is None else Path(images),
         out=None if out is None else Path(out),
         probabilities=probabilities,
@@ -226,10 +228,13 @@ def evaluate(
 
 
 def info(dataset: Folder | None = None, *, workspace: Folder | None = None) -> Inventory:
-    """This installation and this machine; with a data set, also what its workspace holds."""
+    """This installation and this machine; with a data set or an imported model, also what its workspace holds."""
     from autofuse.road.inventory import take_inventory
 
-    return take_inventory(None if dataset is None else workspace_of(dataset_folder(dataset), workspace))
+    if dataset is None:
+        return take_inventory()
+    model = imported_model(dataset, workspace)
+    return take_inventory(model or workspace_of(dataset_folder(dataset), workspace))
 
 
 def open_both(dataset: Folder, workspace: Folder | None) -> tuple[Dataset, Workspace]:

@@ -25,6 +25,7 @@ from autofuse.foundation.values import Value, canonical_json
 from autofuse.training.state import TrainingState
 
 NET, AVERAGE, MOMENTUM = "net/", "average/", "momentum/"
+Shape = tuple[int, ...]
 _HEADER = "autofuse"
 _REMEDY = "Delete the file to begin this fold anew, or copy it again from where it came."
 
@@ -148,14 +149,7 @@ def fill_networks(nets: nn.Module, weights: Mapping[str, Tensor], path: Path) ->
     Raises:
         ModelError: naming the first tensors that are missing, unknown, or of another shape.
     """
-    wanted = nets.state_dict()
-    wrong = [f"{name} is missing" for name in wanted if name not in weights]
-    wrong += [f"{name} is unknown" for name in weights if name not in wanted]
-    wrong += [
-        f"{name} has shape {tuple(weights[name].shape)} instead of {tuple(tensor.shape)}"
-        for name, tensor in wanted.items()
-        if name in weights and weights[name].shape != tensor.shape
-    ]
+    wrong = misfits(_shapes(nets.state_dict()), _shapes(weights))
     if wrong:
         raise ModelError(
             "The weights do not fit the networks that the trainer builds for this plan.",
@@ -164,6 +158,21 @@ def fill_networks(nets: nn.Module, weights: Mapping[str, Tensor], path: Path) ->
             remedy="Use the version of the trainer that made them; run.json names it.",
         )
     nets.load_state_dict(dict(weights))
+
+
+def misfits(wanted: Mapping[str, Shape], given: Mapping[str, Shape]) -> list[str]:
+    """What keeps tensors of the shapes ``given`` from being weights of the shapes ``wanted``, in words; by name."""
+    wrong = [f"{name} is missing" for name in wanted if name not in given]
+    wrong += [f"{name} is unknown" for name in given if name not in wanted]
+    return wrong + [
+        f"{name} has shape {given[name]} instead of {shape}"
+        for name, shape in wanted.items()
+        if name in given and given[name] != shape
+    ]
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, Shape]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
 def require_disk(folder: Path, tensors: Mapping[str, Tensor]) -> None:
