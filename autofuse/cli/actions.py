@@ -196,15 +196,18 @@ def _scribble(options: Namespace) -> Answer:
 
 
 def _export(options: Namespace) -> Answer:
-    made = road.export_model(
-        options.dataset,
-        workspace=options.workspace,
-        run=options.run,
-        folds=options.folds,
-        out=options.out,
-        name=options.name,
-        licence=options.licence,
-    )
+    choice: dict[str, Any] = {
+        "workspace": options.workspace,
+        "run": options.run,
+        "folds": options.folds,
+        "out": options.out,
+        "name": options.name,
+        "licence": options.licence,
+    }
+    if options.onnx:
+        graphs = road.export_onnx(options.dataset, **choice)
+        return answer(graphs, lambda: tables.exported_onnx(graphs))
+    made = road.export_model(options.dataset, **choice)
     return answer(made, lambda: tables.exported(made))
 
 

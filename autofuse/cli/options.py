@@ -260,11 +260,18 @@ def _export(parser: ArgumentParser) -> None:
     parser.add_argument(
         "-f", "--folds", type=quantities.folds, metavar="K,…", help="folds to share (default: all that are finished)"
     )
-    parser.add_argument("-o", "--out", metavar="FILE", help="the bundle (default: shared/ in the workspace)")
+    parser.add_argument(
+        "-o", "--out", metavar="FILE", help="the bundle, or with --onnx a folder (default: shared/ in the workspace)"
+    )
     parser.add_argument(
         "--name", metavar="NAME", help="of the model; the data set's name then goes nowhere (default: that name)"
     )
     parser.add_argument("--licence", metavar="TEXT", help="under which others may use it; stands in the model card")
+    parser.add_argument(
+        "--onnx",
+        action="store_true",
+        help="ONNX networks instead of a bundle, compared with torch, and contract.json: what to do before and after",
+    )
 
 
 def _import(parser: ArgumentParser) -> None:

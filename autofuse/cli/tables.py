@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         AlignedImage,
         Alignment,
         Exported,
+        ExportedOnnx,
         Imported,
         Inventory,
         Predicted,
@@ -170,6 +171,18 @@ def exported(made: Exported) -> RenderableType:
             "bundle": made.file,
             "size": f"{made.bytes / 1e6:.1f} MB, {made.entries} entries",
             "SHA-256": made.sha256,
+        }
+    )
+
+
+def exported_onnx(made: ExportedOnnx) -> RenderableType:
+    """Where the networks are, and how they compare with torch."""
+    return _facts(
+        {
+            "model": f"{made.name}: {made.run}, folds {', '.join(map(str, made.folds))}",
+            "compared": f"probabilities differ by at most {made.largest_difference:.1e} on {made.compared} tiles",
+            "folder": made.folder,
+            "files": ", ".join(made.files),
         }
     )
 

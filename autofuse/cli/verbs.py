@@ -130,6 +130,7 @@ VERBS: tuple[Verb, ...] = (
                 'autofuse export Dataset104_Hippocampus --name hippocampus -o hippocampus.zip --licence "CC BY 4.0"',
                 "under a name of its own",
             ),
+            ("autofuse export Dataset104_Hippocampus --onnx", "as ONNX networks, with a contract for other programs"),
         ),
     ),
     Verb(

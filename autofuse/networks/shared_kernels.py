@@ -71,7 +71,14 @@ class SharedKernels(SeveralHeads):
 
 
 def pairs(presence: Tensor) -> tuple[Tensor, Tensor]:
-    """Sample and modality of each pair that is present; of a sample without any, all."""
+    """Sample and modality of each pair that is present; of a sample without any, all.
+
+    In an ONNX graph, which has as many rows for every case, all of them: the merge leaves out what is absent.
+    """
+    if torch.onnx.is_in_onnx_export():
+        samples, modalities = int(presence.shape[0]), int(presence.shape[1])
+        rows = torch.arange(samples * modalities)
+        return rows // modalities, rows % modalities
     anywhere = presence.flatten(2).any(2)
     sample, modality = (anywhere | ~anywhere.any(1, keepdim=True)).nonzero(as_tuple=True)
     return sample, modality

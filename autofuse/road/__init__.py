@@ -7,6 +7,7 @@ report = road.run("Dataset104_Hippocampus", minutes=20)
 from autofuse.road.aligning import AlignedImage, Alignment, align
 from autofuse.road.explanation import Explained, explain
 from autofuse.road.exporting import Exported, export_model
+from autofuse.road.exporting_onnx import ExportedOnnx, export_onnx
 from autofuse.road.importing import Imported, import_model
 from autofuse.road.inventory import Inventory
 from autofuse.road.phantom_run import demo
@@ -21,6 +22,7 @@ __all__ = [
     "Alignment",
     "Explained",
     "Exported",
+    "ExportedOnnx",
     "Imported",
     "Inventory",
     "Predicted",
@@ -32,6 +34,7 @@ __all__ = [
     "evaluate",
     "explain",
     "export_model",
+    "export_onnx",
     "fingerprint",
     "import_model",
     "info",

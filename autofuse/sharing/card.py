@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from autofuse.dataset.types import Labels
 from autofuse.evaluation.types import Statistic
+from autofuse.inference.reading import EACH_ALONE
 from autofuse.plan.types import Configuration, NetworkPlan, Plan
 from autofuse.sharing.types import DataSummary, HeldOutScores, Range, SharedModel
 
@@ -18,17 +19,17 @@ _SCORES = (("dice", "Dice"), ("nsd", "NSD"), ("hd95_mm", "HD95 (mm)"))
 _SUPERVISION = {"dense": "labelled in every voxel", "sparse": "labelled in part (scribbles)", "none": "not labelled"}
 
 
-def model_card(model: SharedModel, plan: Plan, data: DataSummary | None) -> str:
-    """The card as Markdown, the same text for the same values."""
+def model_card(model: SharedModel, plan: Plan, data: DataSummary | None, *, graphs: bool = False) -> str:
+    """The card as Markdown, the same text for the same values; ``graphs``: of ONNX networks, not of a bundle."""
     sections = (
         _head(model),
         _segments(plan.labels),
         _expects(model, plan),
-        _how_to_use(model),
+        _how_to_use(model, graphs=graphs),
         _trained_on(model, data),
         _scored(model.scores),
         _limits(model, data),
-        _made_of(model),
+        _made_of(model, graphs=graphs),
     )
     return "\n\n".join("\n".join(lines) for lines in sections) + "\n"
 
@@ -98,12 +99,19 @@ def _registered(plan: Plan) -> str:
 def _absent(network: NetworkPlan) -> str:
     if network.modality_dropout > 0:
         return f"trained for that, with modalities dropped at a rate of {network.modality_dropout:g}."
-    if network.topology in ("late", "shared_kernels"):
+    if network.topology in EACH_ALONE:
         return "possible, since each modality has an answer of its own."
     return "no; every modality must be there."
 
 
-def _how_to_use(model: SharedModel) -> list[str]:
+def _how_to_use(model: SharedModel, *, graphs: bool) -> list[str]:
+    if graphs:
+        return [
+            "## How to use it",
+            "",
+            "Each `.onnx` file is one network; a tile goes in, logits come out. `contract.json` says what to do before "
+            "and after, in numbers and in words: without that, masks are wrong and nothing tells.",
+        ]
     return [
         "## How to use it",
         "",
@@ -174,7 +182,8 @@ def _limits(model: SharedModel, data: DataSummary | None) -> list[str]:
     return lines
 
 
-def _made_of(model: SharedModel) -> list[str]:
+def _made_of(model: SharedModel, *, graphs: bool) -> list[str]:
+    where = "contract.json" if graphs else "manifest.json"
     rows = [
         (
             item.run,
@@ -191,8 +200,7 @@ def _made_of(model: SharedModel) -> list[str]:
         "",
         *table(("run", "fold", "configuration", "trainer", "topology", ""), rows),
         "",
-        f"autofuse {model.autofuse_version}, torch {model.torch_version}. `manifest.json` holds the SHA-256 of every "
-        "file.",
+        f"autofuse {model.autofuse_version}, torch {model.torch_version}. `{where}` holds the SHA-256 of every file.",
     ]
 
 

@@ -60,8 +60,15 @@ def reduce_fold(folder: Path, name: str, secrets: Secrets, *, earlier: bool) -> 
     ended = result.model_copy(
         update={"run_digest": reduced.digest(), "best_dice": None, "best_step": None, "best_crc32": None}
     )
-    member = Member(
-        run=folder.parent.name,
+    member = member_of(folder.parent.name, run, plan, earlier=earlier)
+    texts = {RUN: reduced.to_json(), PLAN: plan.to_json(), FINISHED: ended.to_json()}
+    return ReducedFold(member, texts, weights, About(run_digest=reduced.digest(), step=about.step))
+
+
+def member_of(name: str, run: RunPlan, plan: Plan, *, earlier: bool) -> Member:
+    """What is said of one fold of the run called ``name``."""
+    return Member(
+        run=name,
         fold=run.fold,
         earlier=earlier,
         configuration=run.configuration,
@@ -71,8 +78,6 @@ def reduce_fold(folder: Path, name: str, secrets: Secrets, *, earlier: bool) -> 
         unlabelled=len(run.unlabelled),
         held_out=len(run.held_out),
     )
-    texts = {RUN: reduced.to_json(), PLAN: plan.to_json(), FINISHED: ended.to_json()}
-    return ReducedFold(member, texts, weights, About(run_digest=reduced.digest(), step=about.step))
 
 
 def reduce_plan(plan: Plan, name: str, secrets: Secrets) -> Plan:

@@ -19,8 +19,10 @@ from autofuse.foundation.errors import DataError, ModelError, UsageError
 from autofuse.plan.types import Decision, Plan
 from autofuse.road.places import workspace_of
 from autofuse.road.runs import choose_run
+from autofuse.road.shared_parts import take_apart
 from autofuse.sharing.gate import open_bundle
 from autofuse.sharing.layout import is_weights
+from autofuse.sharing.reduce import reduce_plan
 from autofuse.training.model import load_model
 from autofuse.training.run import RunPlan
 
@@ -160,11 +162,7 @@ def test_a_plan_that_names_a_case_does_not_leave(travelled: Travelled, tmp_path:
     (fold,) = choose_run(travelled.workspace)
     plan = Plan.load(fold.folder / "plan.json")
     told = Decision(what="x", chosen="y", rule="z", evidence={"worst": ["phantom_001"]})
-    from autofuse.road.exporting import secrets_of
-    from autofuse.road.models import choose_model
-    from autofuse.sharing.reduce import reduce_plan
-
-    secrets = secrets_of(choose_model(travelled.raw, travelled.workspace.root), "m")
+    secrets = take_apart(travelled.raw, travelled.workspace.root, None, None, "m", None).secrets
     changed = plan.model_copy(update={"decisions": (*plan.decisions, told)})
     assert reduce_plan(changed, "m", secrets).decisions == plan.decisions
     with pytest.raises(ModelError, match="give away"):
