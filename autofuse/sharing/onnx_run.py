@@ -1,4 +1,4 @@
-"""A model whose network is an ONNX graph: all that is around it (preparing, tiles, members, masks) is as it always is."""
+"""A model whose network is an ONNX graph; what is around it (preparing, tiles, members, masks) stays as it is."""
 
 from __future__ import annotations
 
