@@ -195,6 +195,10 @@ class Fuse4Seg(Supervised):
         logits: Tensor = nets[SEGMENTER](self.follower_input(self.fuse(nets, batch), batch))[0]
         return logits
 
+    def fuses(self, task: Task) -> bool:
+        """Always."""
+        return True
+
     def fused(self, nets: nn.ModuleDict, batch: Batch) -> Tensor:
         """The fused image (B, 1, *S) in [0, 1]."""
         return self.fuse(nets, batch).image
