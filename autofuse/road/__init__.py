@@ -8,6 +8,7 @@ from autofuse.road.aligning import AlignedImage, Alignment, align
 from autofuse.road.explanation import Explained, explain
 from autofuse.road.exporting import Exported, export_model
 from autofuse.road.exporting_onnx import ExportedOnnx, export_onnx
+from autofuse.road.fusing import FusedDataset, FusedImages, fuse, fuse_dataset
 from autofuse.road.importing import Imported, import_model
 from autofuse.road.inventory import Inventory
 from autofuse.road.phantom_run import demo
@@ -23,6 +24,8 @@ __all__ = [
     "Explained",
     "Exported",
     "ExportedOnnx",
+    "FusedDataset",
+    "FusedImages",
     "Imported",
     "Inventory",
     "Predicted",
@@ -36,6 +39,8 @@ __all__ = [
     "export_model",
     "export_onnx",
     "fingerprint",
+    "fuse",
+    "fuse_dataset",
     "import_model",
     "info",
     "plan",

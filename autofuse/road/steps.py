@@ -155,6 +155,7 @@ def predict(
     run: str | None = None,
     folds: Sequence[int] | None = None,
     probabilities: bool = False,
+    save_fused: bool = False,
     mirror: bool = True,
     device: Device = "auto",
     workers: int | None = None,
@@ -167,6 +168,7 @@ def predict(
         out: where the masks go; None for the workspace.
         run: whose models (the newest finished run if None); folds: which of its folds are averaged (all if None).
         probabilities: also write the probabilities of every class.
+        save_fused: also write the fused images that were segmented, into the folder ``fused`` beside the masks.
         mirror: average over mirrored images: slower, a little better.
 
     Returns:
@@ -178,10 +180,11 @@ def predict(
     chosen = choose_model(dataset, workspace, run, folds)
     if chosen.imported is not None and images is None:
         raise UsageError("A model has no images of its own.", remedy=f"autofuse predict {dataset} -i FOLDER -o MASKS")
-    return predict_with(
-        chosen.dataset,
-        chosen.workspace,
-        chosen.folds,
+    opened, place, trained = chosen.dataset, chosen.workspace, chosen.folds
+    predicted = predict_with(
+        opened,
+        place,
+        trained,
         images=None if images is None else Path(images),
         out=None if out is None else Path(out),
         probabilities=probabilities,
@@ -189,6 +192,12 @@ def predict(
         device=explicit(device),
         workers=workers,
     )
+    if save_fused:
+        from autofuse.road.fusing import fused_beside
+
+        made = fused_beside(Path(predicted.folder), opened, trained, None if images is None else Path(images), device)
+        predicted = predicted.model_copy(update={"fused": made.folder})
+    return predicted
 
 
 def evaluate(
