@@ -212,12 +212,13 @@ def segmentation_is_sound(trial: Trial) -> Iterator[str]:
 
 
 def fused_images_are_sound(trial: Trial) -> Iterator[str]:
-    """A method that says it fuses gives one finite channel in [0, 1] of the image's size; one that does not, nothing."""
+    """A method that says it fuses gives one finite channel in [0, 1] of the image's size; others give nothing."""
     nets, batch = trial.networks().eval(), replace(example_batch(trial.task), target=None)
     with torch.no_grad():
         fused = trial.trainer.fused(nets, batch)
-    if (fused is not None) != trial.trainer.fuses(trial.task):
-        yield f"fuses() says {trial.trainer.fuses(trial.task)}, fused() gives {'nothing' if fused is None else 'an image'}"
+    says = trial.trainer.fuses(trial.task)
+    if (fused is not None) != says:
+        yield f"fuses() says {says}, fused() gives {'nothing' if fused is None else 'an image'}"
     if fused is None:
         return
     expected = (batch.image.shape[0], 1, *batch.image.shape[2:])
