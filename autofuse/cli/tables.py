@@ -190,7 +190,9 @@ def scribbles(made: Scribbles, folder: Path) -> Group:
 
 def exported(made: Exported) -> RenderableType:
     """Where the bundle is, what is in it, and how it is checked."""
-    scored = f"of {made.scored_cases} held-out cases" if made.scored_cases else "none: no held-out case is scored"
+    scored = (
+        f"of {made.scored_cases} held-out cases" if made.scored_cases else "none yet: `autofuse evaluate` makes them"
+    )
     return _facts(
         {
             "model": f"{made.name}: {made.run}, folds {', '.join(map(str, made.folds))}",

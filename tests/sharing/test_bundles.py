@@ -14,6 +14,7 @@ from autofuse.dataset.types import LabelClass, Labels
 from autofuse.evaluation.summary import summarise
 from autofuse.evaluation.types import CaseScore, ClassScore
 from autofuse.foundation.errors import ModelError
+from autofuse.plan.task import Task
 from autofuse.plan.types import Plan
 from autofuse.road.importing import import_model
 from autofuse.sharing import layout
@@ -55,6 +56,15 @@ def test_a_fold_that_is_not_finished_or_not_its_own_is_refused(fold_folder: Path
         reduce_fold(folder, "m", Secrets(), earlier=False)
     (folder / layout.FINISHED).unlink()
     with pytest.raises(ModelError, match="missing"):
+        reduce_fold(folder, "m", Secrets(), earlier=False)
+
+
+def test_what_could_not_be_imported_is_not_exported(tmp_path: Path) -> None:
+    task = example_task()
+    odd = task.configuration.model_copy(update={"name": "not / a name"})
+    plan = task.plan.model_copy(update={"configurations": (odd,), "configuration": odd.name})
+    folder = write_fold(tmp_path / "run-00000000" / "fold_0", Task(plan, odd))
+    with pytest.raises(ModelError, match="cannot be meant"):
         reduce_fold(folder, "m", Secrets(), earlier=False)
 
 
