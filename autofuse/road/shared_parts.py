@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autofuse.foundation.console import say
+from autofuse.foundation.errors import UsageError
 from autofuse.road.models import ChosenModel, choose_model, model_name
 from autofuse.road.runs import TrainedFold, read_plan
 from autofuse.road.steps import Folder
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from autofuse.sharing.reduce import ReducedFold
     from autofuse.sharing.types import DataSummary, HeldOutScores, Member, SharedModel
 
+ENSEMBLE = "ensemble.json"
 SHARED = "shared"
 """Folder of a workspace for models that are given away, where no other place is named."""
 
@@ -125,10 +127,17 @@ def take_apart(
     """The model that these options choose, for giving it away as ``name`` (the data set's name if None).
 
     Raises:
-        UsageError: if the name cannot be one.
+        UsageError: if the name cannot be one; or if an ensemble was chosen, which a bundle cannot hold yet.
         ModelError: if nothing is finished, or something is damaged.
     """
     chosen = choose_model(dataset, workspace, run, folds)
+    ensemble = chosen.workspace.folder / ENSEMBLE
+    if run is None and folds is None and ensemble.exists():
+        raise UsageError(
+            "An ensemble was chosen for this data set, and ensembles cannot be shared yet.",
+            found=str(ensemble),
+            remedy=f"Share one run of it: autofuse export {dataset} --run {chosen.folds[0].run}",
+        )
     return Parts(chosen, model_name(name or chosen.workspace.dataset, given=name is not None), licence)
 
 

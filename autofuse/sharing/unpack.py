@@ -84,7 +84,7 @@ def require_sound_model(folder: Path, manifest: Manifest) -> SharedModel:
     listed = {entry.path for entry in manifest.entries}
     if layout.SUMMARY in listed:
         DataSummary.load(folder / layout.SUMMARY)
-    expected = {layout.MODEL, layout.CARD} | (listed & {layout.SUMMARY, layout.ENSEMBLE})
+    expected = {layout.MODEL, layout.CARD} | (listed & {layout.SUMMARY})
     expected |= {f"{member.folder}/{name}" for member in model.members for name in layout.MEMBER_FILES}
     if listed != expected:
         wrong = ", ".join(sorted(listed ^ expected)[:5])
