@@ -387,6 +387,7 @@ def test_a_run_that_cannot_be_meant_is_refused(kind: str, good_bundle: Path, tmp
 
 MODELS: dict[str, tuple[Callable[[Value], object], str]] = {
     "a path as name": (lambda model: model.update(name="../x"), "not valid"),
+    "a command to the terminal": (lambda model: model.update(licence="\x1b]0;evil\x07"), "?]0;evil?"),
     "another name": (lambda model: model.update(name="other"), "different names"),
     "a path as run": (lambda model: model["members"][0].update(run="../x"), "not valid"),
     "a fold that is not there": (lambda model: model.update(folds=[3]), "lacks a fold"),
