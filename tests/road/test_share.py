@@ -184,6 +184,7 @@ def test_a_plan_that_names_a_case_does_not_leave(travelled: Travelled, tmp_path:
     secrets.require_absent("plan.json", json.dumps({"phantom": 1, "x": "phantom_0010, 1 x 1 mm"}).encode())
 
 
+@pytest.mark.slow
 def test_a_cascade_brings_its_first_stage_along(tmp_path: Path) -> None:
     raw, workspace = draw(tmp_path), tmp_path / "ws"
     plan = road.plan(raw, workspace=workspace, memory_gib=MEMORY_GIB, device="cpu", workers=0)
