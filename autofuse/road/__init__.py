@@ -7,6 +7,7 @@ report = road.run("Dataset104_Hippocampus", minutes=20)
 from autofuse.road.aligning import AlignedImage, Alignment, align
 from autofuse.road.explanation import Explained, explain
 from autofuse.road.inventory import Inventory
+from autofuse.road.judging_fused import judge_fused
 from autofuse.road.phantom_run import demo
 from autofuse.road.results import Predicted, RunReport
 from autofuse.road.runs import TrainedFold
@@ -29,6 +30,7 @@ __all__ = [
     "explain",
     "fingerprint",
     "info",
+    "judge_fused",
     "plan",
     "predict",
     "preprocess",
