@@ -50,7 +50,7 @@ def test_every_row_of_the_supervision_table_is_reached() -> None:
         assert any(reason.startswith(row.when + " (") for reason in reasons), row.when
 
 
-ALL_METHODS = ("supervised", "partial", "cmfnet", "pseudo_labels", "self_training", "collaboration")
+ALL_METHODS = ("supervised", "partial", "cmfnet", "pseudo_labels", "self_training", "collaboration", "fuse4seg")
 CHALLENGED: tuple[tuple[str, str, list[str]], ...] = (
     ("isotropic", "supervised", []),
     ("scribbles on two modalities", "partial", ["cmfnet"]),
