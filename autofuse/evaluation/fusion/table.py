@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from autofuse.evaluation.fusion.types import DICE, FUSED, METRICS, FusionScores
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Group, RenderableType
     from rich.table import Table
 
@@ -81,19 +83,25 @@ def _leads(scores: FusionScores) -> Table:
         table.add_column(column, justify="left" if column in ("metric", "best trivial") else "right")
     for lead in scores.leads:
         (heading, digits), gain = _HEADINGS[lead.metric], lead.gain
-        bounds = f"{gain.lower:+.{digits}f} to {gain.upper:+.{digits}f}"
+        # One subject drawn again and again is no interval.
+        bounds = f"{gain.lower:+.{digits}f} to {gain.upper:+.{digits}f}" if gain.subjects > 1 else "–"  # noqa: RUF001
         cells = [f"{gain.difference:+.{digits}f}", bounds, str(gain.cases), str(gain.subjects)]
         table.add_row(heading, lead.rival, *cells)
     return table
 
 
 def _caption(scores: FusionScores) -> str:
-    shares = [case.background_share for case in scores.cases]
-    ceilings = [case.entropy_ceiling for case in scores.cases]
+    shares = _span([case.background_share for case in scores.cases], ".0%")
+    ceilings = _span([case.entropy_ceiling for case in scores.cases], ".2f")
     return (
-        f"background in every source: {min(shares):.0%} to {max(shares):.0%} of the voxels; constant there, an image "
-        f"has at most {min(ceilings):.2f} to {max(ceilings):.2f} bits of entropy"
+        f"{shares} of the voxels are background in every source; constant there, an image has at most {ceilings} bits "
+        "of entropy"
     )
+
+
+def _span(values: Sequence[float], form: str) -> str:
+    ends = dict.fromkeys((f"{min(values):{form}}", f"{max(values):{form}}"))
+    return " to ".join(ends)
 
 
 def _flag_lines(scores: FusionScores) -> list[str]:
