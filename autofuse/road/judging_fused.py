@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autofuse.foundation.console import log, progress, say
+from autofuse.foundation.console import Advance, log, progress, say
 from autofuse.foundation.errors import AutofuseError, DataError, ModelError
 from autofuse.road.steps import Device, Folder, explicit, open_both
 
@@ -126,11 +127,12 @@ def _segment(
     found, left_out = [], {}
     with progress("segment", len(wanted)) as advance:
         for item in wanted:
+            tell = partial(_tell_row, advance, item.case.id)
             try:
-                found.append(segment_case(item, dataset, segmenter, out, windows, device))
+                found.append(segment_case(item, dataset, segmenter, out, windows, device=device, tell=tell))
             except AutofuseError as error:
                 left_out[item.case.id] = error.problem
-                log().error("segment: %s: %s", item.case.id, error)
+                log().warning("segment: %s: %s", item.case.id, error)
             advance(1, note=item.case.id)
     part = Segmented(
         segmenter=str(segmenter.folder),
@@ -139,6 +141,11 @@ def _segment(
         left_out=left_out,
     )
     return found, part
+
+
+def _tell_row(advance: Advance, case: str, row: str) -> None:
+    """Show what is at work; a case counts when all of its rows are done."""
+    advance(0, note=f"{case}, {row}")
 
 
 def _summed_up(

@@ -3,7 +3,7 @@ both. It says what image metrics do not: whether what matters is still to be see
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,9 +95,19 @@ def known_names(run: RunPlan) -> frozenset[str]:
 
 
 def segment_case(
-    item: FusedCase, dataset: Dataset, segmenter: Segmenter, out: Path, windows: Windows, device: str = "cpu"
+    item: FusedCase,
+    dataset: Dataset,
+    segmenter: Segmenter,
+    out: Path,
+    windows: Windows,
+    *,
+    device: str = "cpu",
+    tell: Callable[[str], None] | None = None,
 ) -> CaseDice:
     """Dice of every row of one case, by the mean of the folds that did not see its subject; written to ``out`` too.
+
+    Args:
+        tell: called with the name of each row before it is segmented.
 
     Raises:
         DataError: if the case has no label, or no fold can judge it.
@@ -117,10 +127,11 @@ def segment_case(
         return kept
     sources = load_sources(dataset, item.case, windows)
     fused = None if item.fused is None else read_fused(item.fused, item.case.id, sources.geometry)
-    rows = rows_of(sources, fused, windows)
-    dice = {
-        name: _dice(item.case.id, row, sources, truth[0], dataset.labels, members, device) for name, row in rows.items()
-    }
+    dice = {}
+    for name, row in rows_of(sources, fused, windows).items():
+        if tell is not None:
+            tell(name)
+        dice[name] = _dice(item.case.id, row, sources, truth[0], dataset.labels, members, device)
     made = CaseDice(case=item.case.id, made_from=stamp, folds=tuple(member.name for member in members), dice=dice)
     made.save(record)
     return made
