@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from autofuse.evaluation.fusion.greys import LEVELS, Unit, to_levels
+from autofuse.evaluation.fusion.greys import LEVELS, Unit, histogram
 
 _ROUNDING = 1e-6
 
 
 def background_share(image: Unit) -> float:
     """Share of the voxels that have the image's most frequent grey level."""
-    return float(np.bincount(to_levels(image).reshape(-1)).max() / image.size)
+    return float(histogram(image).max() / image.size)
 
 
 def entropy_ceiling(share: float, levels: int = LEVELS) -> float:

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from autofuse.dataset.types import Case, Dataset
 from autofuse.evaluation.fusion.case import Windows, load_sources, read_fused, rows_of
 from autofuse.evaluation.fusion.ceiling import entropy_ceiling
@@ -21,6 +23,8 @@ from autofuse.foundation.workers import Outcome, run_units
 
 RECORDS = "records"
 """Folder beside the table: a file per case, so that the same command goes on where it was stopped."""
+_BYTES_A_VOXEL, _BYTES_A_SOURCE_VOXEL = 40, 12
+"""Rows and what is computed from them; each source as it was read, in [0, 1], and as a copy to work on."""
 _COMPUTED_AS = 1
 """Raised when scores of the same images come out different."""
 
@@ -86,7 +90,21 @@ def score_cases(
     """An outcome per case, in order; scores of unchanged files that stand in ``out`` already are taken from there."""
     sweep_temps(out / RECORDS)
     score = partial(score_case_fusion, dataset=dataset, out=out, windows=dict(windows))
-    return run_units(score, [(item.case.id, item) for item in wanted], label="judge fused", workers=workers)
+    units = [(item.case.id, item) for item in wanted]
+    return run_units(score, units, label="judge fused", workers=workers, memory_gib_each=_memory_gib(dataset, wanted))
+
+
+def _memory_gib(dataset: Dataset, wanted: Sequence[FusedCase]) -> float | None:
+    """About what the case with the largest image file needs at its peak; None where that cannot be told."""
+    from autofuse.images import read_header
+
+    try:
+        files = [dataset.path(image.path) for item in wanted for image in item.case.images if image is not None]
+        shape = read_header(max(files, key=lambda path: path.stat().st_size)).geometry.shape
+    except (AutofuseError, OSError):
+        return None  # to be told with the case that it belongs to
+    held = _BYTES_A_VOXEL + _BYTES_A_SOURCE_VOXEL * len(dataset.modalities)
+    return float(np.prod(shape)) * held / 2**30
 
 
 def score_case_fusion(item: FusedCase, *, dataset: Dataset, out: Path, windows: Mapping[str, Window]) -> CaseFusion:

@@ -56,8 +56,10 @@ def to_unit(voxels: NDArray[Any], window: Window) -> NDArray[np.float32]:
     """The image in [0, 1], float32: cut off at the window's ends. NaN becomes 0, and so does a window without width."""
     if not window.upper > window.lower:
         return np.zeros(voxels.shape, np.float32)
-    scaled = (voxels.astype(np.float64) - window.lower) / (window.upper - window.lower)
-    unit: NDArray[np.float32] = np.nan_to_num(scaled.clip(0, 1), nan=0.0).astype(np.float32)
+    unit = np.empty(voxels.shape, np.float32)
+    for index, part in enumerate(voxels):
+        scaled = (part.astype(np.float64) - window.lower) / (window.upper - window.lower)
+        unit[index] = np.nan_to_num(scaled.clip(0, 1), nan=0.0)
     return unit
 
 
@@ -65,6 +67,14 @@ def to_levels(image: Unit) -> NDArray[np.uint8]:
     """Grey levels 0 to 255 of an image in [0, 1], rounded."""
     levels: NDArray[np.uint8] = np.rint(np.clip(image, 0, 1) * WHITE).astype(np.uint8)
     return levels
+
+
+def histogram(image: Unit) -> NDArray[np.int64]:
+    """(256,) voxels of each grey level; counted slice by slice, to hold little in memory."""
+    counts = np.zeros(LEVELS, np.int64)
+    for plane in slices(image):
+        counts += np.bincount(to_levels(plane).reshape(-1), minlength=LEVELS)
+    return counts
 
 
 def require_alike(images: Sequence[NDArray[Any]]) -> None:

@@ -13,7 +13,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from autofuse.evaluation.fusion.greys import LEVELS, WHITE, Unit, require_alike, slices, to_levels
+from autofuse.evaluation.fusion.greys import LEVELS, WHITE, Unit, histogram, require_alike, slices, to_levels
+
+_FLAT = 1e-12
+"""Variance of an image in [0, 1] below which it is constant."""
 
 
 def entropy(image: Unit) -> float:
@@ -23,13 +26,15 @@ def entropy(image: Unit) -> float:
     doi 10.1117/1.2945910.
     """
     require_alike([image])
-    return _bits(np.bincount(to_levels(image).reshape(-1), minlength=LEVELS))
+    return _bits(histogram(image))
 
 
 def standard_deviation(image: Unit) -> float:
     """Population standard deviation of all voxels, in grey levels: 0 (constant) to 127.5."""
     require_alike([image])
-    return WHITE * float(np.std(image, dtype=np.float64))
+    mean = float(image.mean(dtype=np.float64))
+    squares = sum(float(np.square(plane - mean).sum()) for plane in slices(image))
+    return WHITE * float(np.sqrt(squares / image.size))
 
 
 def spatial_frequency(image: Unit, slice_axis: int = 0) -> float:
@@ -56,8 +61,11 @@ def mutual_information(fused: Unit, source: Unit) -> float:
     Source: Qu, Zhang & Yan 2002, doi 10.1049/el:20020212; the table's score is the sum over the sources.
     """
     require_alike([fused, source])
-    one, other = to_levels(fused).reshape(-1), to_levels(source).reshape(-1)
-    joint = np.bincount(one.astype(np.int32) * LEVELS + other, minlength=LEVELS * LEVELS).reshape(LEVELS, LEVELS)
+    counts = np.zeros(LEVELS * LEVELS, np.int64)
+    for plane, own in zip(slices(fused), slices(source), strict=True):
+        pairs = to_levels(plane).astype(np.int32) * LEVELS + to_levels(own)
+        counts += np.bincount(pairs.reshape(-1), minlength=LEVELS * LEVELS)
+    joint = counts.reshape(LEVELS, LEVELS)
     return max(0.0, _bits(joint.sum(axis=1)) + _bits(joint.sum(axis=0)) - _bits(joint.reshape(-1)))
 
 
@@ -70,10 +78,14 @@ def sum_of_correlations_of_differences(fused: Unit, sources: Sequence[Unit]) -> 
     Source: Aslantas & Bendes 2015, doi 10.1016/j.aeue.2015.09.004.
     """
     require_alike([fused, *sources])
-    images = [source.astype(np.float64) for source in sources]
-    total = np.sum(images, axis=0)
-    others = max(1, len(images) - 1)
-    return sum(_correlation(fused - (total - image) / others, image) for image in images)
+    others = max(1, len(sources) - 1)
+    sums = np.zeros((len(sources), 5))
+    for plane, *owns in zip(*(slices(image) for image in (fused, *sources)), strict=True):
+        total = np.sum(owns, axis=0)
+        for number, own in enumerate(owns):
+            rest = plane - (total - own) / others
+            sums[number] += [part.sum() for part in (rest, own, rest * rest, own * own, rest * own)]
+    return sum(_correlation(*row / fused.size) for row in sums)
 
 
 def _bits(counts: NDArray[np.int64]) -> float:
@@ -81,8 +93,7 @@ def _bits(counts: NDArray[np.int64]) -> float:
     return float(-(shares * np.log2(shares)).sum()) + 0.0
 
 
-def _correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    first, second = one - one.mean(), other - other.mean()
-    spread = float(np.sqrt(np.square(first).sum() * np.square(second).sum()))
-    # Rounding leaves a constant image a spread of about 1e-16 of its values.
-    return float((first * second).sum()) / spread if spread > 1e-12 * one.size else 0.0
+def _correlation(one: float, other: float, one_squared: float, other_squared: float, product: float) -> float:
+    """The correlation coefficient from means; 0 where one of both is constant, but for rounding."""
+    variances = one_squared - one * one, other_squared - other * other
+    return float((product - one * other) / np.sqrt(variances[0] * variances[1])) if min(variances) > _FLAT else 0.0

@@ -4,12 +4,13 @@ bar for every other one."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autofuse.evaluation.fusion.greys import Unit, require_alike
+from autofuse.evaluation.fusion.greys import Unit, require_alike, slices
 
 MOST_LEVELS = 4
 SMALLEST_BASE = 8
@@ -28,25 +29,25 @@ def trivial_fusions(sources: Mapping[str, Unit], slice_axis: int = 0) -> dict[st
     """
     images = list(sources.values())
     require_alike(images)
-    plane = [axis for axis in range(images[0].ndim) if images[0].ndim == 2 or axis != slice_axis]
-    return {
-        "maximum": maximum(images),
-        "mean": mean(images),
-        "laplacian pyramid": laplacian_pyramid(images, plane).clip(0, 1),
-        **{f"{COPY}{name}": image for name, image in sources.items()},
-    }
+    pyramid = np.empty_like(images[0])
+    planes = pyramid[None] if pyramid.ndim == 2 else np.moveaxis(pyramid, slice_axis, 0)
+    for plane, *owns in zip(planes, *(slices(image, slice_axis) for image in images), strict=True):
+        plane[...] = laplacian_pyramid(owns).clip(0, 1)
+    copies = {f"{COPY}{name}": image for name, image in sources.items()}
+    return {"maximum": maximum(images), "mean": mean(images), "laplacian pyramid": pyramid, **copies}
 
 
 def maximum(sources: Sequence[Unit]) -> Pixels:
     """The largest value of each voxel."""
     require_alike(sources)
-    return np.asarray(np.max(sources, axis=0))
+    return np.asarray(reduce(np.maximum, sources))
 
 
 def mean(sources: Sequence[Unit]) -> Pixels:
     """The mean value of each voxel."""
     require_alike(sources)
-    return np.asarray(np.mean(sources, axis=0, dtype=np.float64).astype(sources[0].dtype))
+    total = reduce(np.add, (source.astype(np.float64) for source in sources))
+    return np.asarray((total / len(sources)).astype(sources[0].dtype))
 
 
 def laplacian_pyramid(sources: Sequence[Unit], axes: Sequence[int] | None = None, levels: int | None = None) -> Pixels:
