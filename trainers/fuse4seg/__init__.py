@@ -102,7 +102,7 @@ class Fuse4Seg(Supervised):
 
         def together(nets: nn.ModuleDict, batches: Batches, progress: Progress) -> Mapping[str, Tensor]:
             fused = self.fuse(nets, batches[LOWER])
-            found = {} if self.bilevel == "fixed" else self.fusion_terms(fused)
+            found = {} if self.bilevel == "fixed" else self.fusion_terms(fused, progress)
             if self.bilevel == "fixed" or progress.fraction >= self.warm_up:
                 found |= self.segmentation_terms(nets[SEGMENTER], fused, batches[LOWER], loss)
             return found
@@ -116,8 +116,8 @@ class Fuse4Seg(Supervised):
 
         def lead(nets: nn.ModuleDict, batches: Batches, progress: Progress) -> Mapping[str, Tensor]:
             if progress.fraction < self.warm_up:
-                return self.fusion_terms(self.fuse(nets, batches[UPPER]))
-            return self.leader_terms(nets, batches, loss) if progress.step % self.follower_steps == 0 else {}
+                return self.fusion_terms(self.fuse(nets, batches[UPPER]), progress)
+            return self.leader_terms(nets, batches, progress, loss) if progress.step % self.follower_steps == 0 else {}
 
         if self.bilevel == "fixed":
             return (Objective("segmentation", moves=(SEGMENTER,), terms=together),)
@@ -128,18 +128,15 @@ class Fuse4Seg(Supervised):
             Objective("fusion", moves=(FUSER,), terms=lead),
         )
 
-    def fusion_terms(self, fused: Fused) -> Terms:
-        """λ L_fuse, term by term."""
+    def fusion_terms(self, fused: Fused, progress: Progress) -> Terms:
+        """λ L_fuse, term by term; λ counts beside L_seg alone, and is 1 while there is none."""
+        beside = self.fusion_weight if progress.fraction >= self.warm_up else 1.0
         weighed: dict[str, tuple[float, Callable[[], Tensor]]] = {
             "intensity": (self.intensity_weight, lambda: intensity(fused, self.aggregate)),
             "gradient": (self.gradient_weight, lambda: edges(fused)),
             "decomposition": (self.decomposition_weight, lambda: decomposition(fused)),
         }
-        return {
-            name: self.fusion_weight * weight * term()
-            for name, (weight, term) in weighed.items()
-            if self.fusion_weight * weight
-        }
+        return {name: beside * weight * term() for name, (weight, term) in weighed.items() if beside * weight}
 
     def segmentation_terms(
         self, segmenter: nn.Module, fused: Fused, batch: Batch, loss: Loss, weights: Mapping[str, Tensor] | None = None
@@ -151,11 +148,11 @@ class Fuse4Seg(Supervised):
         levels = torch.func.functional_call(segmenter, used | dict(weights or {}), (seen,))
         return dict(deep_supervision(levels, batch.target, loss))
 
-    def leader_terms(self, nets: nn.ModuleDict, batches: Batches, loss: Loss) -> Terms:
+    def leader_terms(self, nets: nn.ModuleDict, batches: Batches, progress: Progress, loss: Loss) -> Terms:
         """λ L_fuse + L_seg on cases that the follower has not seen, and what corrects the gradient."""
         segmenter, above, below = nets[SEGMENTER], batches[UPPER], batches[LOWER]
         fused = self.fuse(nets, above)
-        found = self.fusion_terms(fused)
+        found = self.fusion_terms(fused, progress)
         if self.bilevel == "unrolled":
             ahead = one_step_ahead(
                 lambda weights: _sum(self.segmentation_terms(segmenter, self.fuse(nets, below), below, loss, weights)),
@@ -194,6 +191,10 @@ class Fuse4Seg(Supervised):
         """Logits (B, C, *S) of the follower on the fused image."""
         logits: Tensor = nets[SEGMENTER](self.follower_input(self.fuse(nets, batch), batch))[0]
         return logits
+
+    def fuses(self, task: Task) -> bool:
+        """Always."""
+        return True
 
     def fused(self, nets: nn.ModuleDict, batch: Batch) -> Tensor:
         """The fused image (B, 1, *S) in [0, 1]."""
