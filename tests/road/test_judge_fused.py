@@ -7,6 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from tiny_planner import register_all
@@ -16,9 +17,9 @@ from autofuse import road
 from autofuse.cli.main import main
 from autofuse.dataset.opening import open_dataset
 from autofuse.dataset.types import Case
-from autofuse.evaluation.fusion.folder import RECORDS
+from autofuse.evaluation.fusion.folder import DICE_RECORDS, RECORDS
 from autofuse.evaluation.fusion.greys import Window
-from autofuse.evaluation.fusion.segmenter import DICE_RECORDS, Member, shown_to_segmenter
+from autofuse.evaluation.fusion.segmenter import Member, shown_to_segmenter
 from autofuse.evaluation.fusion.types import FUSED, METRICS, FusionScores
 from autofuse.foundation.errors import DataError, ModelError, UsageError
 from autofuse.images import Geometry, Image, read_image, write_image
@@ -119,6 +120,12 @@ def test_bad_fused_files_are_told_apart(raw: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No case could be judged") as caught:
         road.judge_fused(raw, tmp_path / "several", out=tmp_path / "out", workers=0)
     assert "2 components" in str(caught.value)
+    holes = nibabel.Nifti1Image(np.full(SHAPE[::-1], np.nan, np.float32), np.diag([1.0, 1.0, 3.0, 1.0]))
+    (tmp_path / "holes").mkdir()
+    nibabel.save(holes, tmp_path / "holes" / "phantom_001.nii.gz")
+    with pytest.raises(DataError, match="No case could be judged") as caught:
+        road.judge_fused(raw, tmp_path / "holes", out=tmp_path / "out", workers=0)
+    assert "phantom_001.nii.gz" in str(caught.value) and "NaN" in str(caught.value)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no fused image of any case"):
         road.judge_fused(raw, tmp_path / "empty", out=tmp_path / "out", workers=0)

@@ -23,6 +23,7 @@ from autofuse.foundation.workers import Outcome, run_units
 
 RECORDS = "records"
 """Folder beside the table: a file per case, so that the same command goes on where it was stopped."""
+DICE_RECORDS = f"{RECORDS}/dice"
 _BYTES_A_VOXEL, _BYTES_A_SOURCE_VOXEL = 40, 12
 """Rows and what is computed from them; each source as it was read, in [0, 1], and as a copy to work on."""
 _COMPUTED_AS = 1
@@ -88,7 +89,8 @@ def score_cases(
     dataset: Dataset, wanted: Sequence[FusedCase], out: Path, windows: Windows, workers: int | None = None
 ) -> list[Outcome[CaseFusion]]:
     """An outcome per case, in order; scores of unchanged files that stand in ``out`` already are taken from there."""
-    sweep_temps(out / RECORDS)
+    for folder in (out, out / RECORDS, out / DICE_RECORDS):
+        sweep_temps(folder)
     score = partial(score_case_fusion, dataset=dataset, out=out, windows=dict(windows))
     units = [(item.case.id, item) for item in wanted]
     return run_units(score, units, label="judge fused", workers=workers, memory_gib_each=_memory_gib(dataset, wanted))
@@ -143,9 +145,18 @@ def made_from(dataset: Dataset, item: FusedCase, windows: Windows) -> str:
     """Hash of what decides the scores of a case.
 
     Raises:
-        DataError: if a file is missing.
+        DataError: if a file is missing or may not be read.
     """
-    fused = None if item.fused is None else [item.fused.name, crc32_of_file(item.fused)]
+    try:
+        fused = None if item.fused is None else [item.fused.name, crc32_of_file(item.fused)]
+    except OSError as error:
+        raise DataError(
+            "The fused image cannot be read.",
+            case=item.case.id,
+            file=item.fused,
+            found=error.strerror or str(error),
+            remedy="Check the permissions of the file and that its disk is there.",
+        ) from None
     declared = {name: window.model_dump(mode="json") for name, window in windows.items()}
     return short_hash([_COMPUTED_AS, source_stamp(dataset, item.case), fused, declared])
 

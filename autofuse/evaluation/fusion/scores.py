@@ -36,9 +36,8 @@ def score_fused(
         DataError: if shapes differ, voxels are not finite, or there is no source.
     """
     images = list(sources.values())
+    require_alike(images)
     require_alike([fused, *images])
-    if not images:
-        require_alike([])
     singly = tuple(_with_source(name, fused, image, slice_axis) for name, image in sources.items())
     fidelities = [item.vif for item in singly if item.vif is not None]
     similarities = [item.ssim for item in singly if item.ssim is not None]

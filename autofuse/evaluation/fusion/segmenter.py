@@ -15,7 +15,7 @@ from autofuse.dataset.raw import load_truth
 from autofuse.dataset.subjects import guess_subjects
 from autofuse.dataset.types import Case, Dataset, Labels
 from autofuse.evaluation.fusion.case import Sources, Windows, load_sources, read_fused, rows_of
-from autofuse.evaluation.fusion.folder import RECORDS, FusedCase, made_from
+from autofuse.evaluation.fusion.folder import DICE_RECORDS, FusedCase, made_from
 from autofuse.evaluation.fusion.greys import Unit
 from autofuse.evaluation.fusion.types import CaseDice
 from autofuse.evaluation.metrics import score_case
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from autofuse.training.model import Model
     from autofuse.training.run import RunPlan
 
-DICE_RECORDS = f"{RECORDS}/dice"
 _SEPARATORS = " _.-"
 _FIXED_SCALES = ("ct", "none")
 
