@@ -11,6 +11,7 @@ from autofuse.road.exporting_onnx import ExportedOnnx, export_onnx
 from autofuse.road.fusing import FusedDataset, FusedImages, fuse, fuse_dataset
 from autofuse.road.importing import Imported, import_model
 from autofuse.road.inventory import Inventory
+from autofuse.road.judging_fused import judge_fused
 from autofuse.road.phantom_run import demo
 from autofuse.road.results import Predicted, RunReport
 from autofuse.road.runs import TrainedFold
@@ -43,6 +44,7 @@ __all__ = [
     "fuse_dataset",
     "import_model",
     "info",
+    "judge_fused",
     "plan",
     "predict",
     "preprocess",
