@@ -166,7 +166,7 @@ VERBS: tuple[Verb, ...] = (
         (
             ("autofuse export Dataset104_Hippocampus", "the newest finished run, into the workspace"),
             (
-                'autofuse export Dataset104_Hippocampus --name hippocampus -o hippocampus.zip --licence "CC BY 4.0"',
+                "autofuse export Dataset104_Hippocampus --name hippocampus -o hippocampus.zip --licence CC-BY-4.0",
                 "under a name of its own",
             ),
             ("autofuse export Dataset104_Hippocampus --onnx", "as ONNX networks, with a contract for other programs"),
@@ -181,7 +181,7 @@ VERBS: tuple[Verb, ...] = (
         "name, and needs no data set.",
         (
             ("autofuse import hippocampus.zip", "under the name that it brings"),
-            ("autofuse predict hippocampus -i new_scans -o masks", "then segment images with it"),
+            ("autofuse import hippocampus.zip --name theirs", "under another; `autofuse predict theirs` segments then"),
         ),
     ),
     Verb(
