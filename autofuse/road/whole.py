@@ -238,7 +238,7 @@ class _Road:
 
     def _tests(self, report: RunReport, trained: list[TrainedFold], mirror: bool) -> RunReport:
         from autofuse.evaluation.folder import evaluate_folder
-        from autofuse.road.judging import references_of
+        from autofuse.road.judging import references_of, subjects_of
         from autofuse.road.prediction import predict_with
 
         masks = predict_with(
@@ -260,7 +260,14 @@ class _Road:
         references = {name: path for name, path in references.items() if name in masks.cases}
         if references:
             folder = self.workspace.scores / report.run / "test"
-            scores = evaluate_folder(Path(masks.folder), references, self.dataset.labels, folder, workers=self.workers)
+            scores = evaluate_folder(
+                Path(masks.folder),
+                references,
+                self.dataset.labels,
+                folder,
+                subjects=subjects_of(self.dataset),
+                workers=self.workers,
+            )
             changes |= {"test_dice": scores.mean_dice, "test_scores": self._relative(folder)}
         return report.model_copy(update=changes)
 
