@@ -159,7 +159,7 @@ def _evaluate(options: Namespace) -> Answer:
 
 
 def _compare(options: Namespace) -> Answer:
-    from autofuse.evaluation.table import comparison_tables
+    from autofuse.evaluation.comparison_table import comparison_tables
 
     compared, folder = road.compare(
         options.dataset,

@@ -185,8 +185,8 @@ def _evaluate(parser: ArgumentParser) -> None:
 
 
 def _compare(parser: ArgumentParser) -> None:
-    _dataset(parser)
-    parser.add_argument("folders", metavar="FOLDER", nargs="*", help="folders of masks; the first is the baseline")
+    parser.add_argument("dataset", metavar="DATASET", help="folder of the data set")
+    parser.add_argument("folders", metavar="FOLDER", nargs="+", help="folders of masks; the first is the baseline")
     _workspace(parser)
     _workers(parser)
     parser.add_argument("-r", "--references", metavar="DIR", help="folder of true masks (default: the data set's)")
@@ -227,7 +227,7 @@ def _scoring(parser: ArgumentParser) -> None:
     group.add_argument(
         "--lesions",
         choices=("plain", "brats-gli", "brats-ssa", "brats-ped", "brats-men", "brats-met"),
-        help="also score lesion by lesion: connected components as they are, or as BraTS 2023 does it for one of its tasks",
+        help="also score lesion by lesion: components as they are, or as BraTS 2023 does it in one of its tasks",
     )
     group.add_argument(
         "--lesion-dilation",

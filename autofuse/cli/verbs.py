@@ -117,7 +117,7 @@ VERBS: tuple[Verb, ...] = (
         "Scores two or more folders of masks on the same cases and tells, per class or region and metric, how far they "
         "lie apart: the paired difference with its bootstrap interval over subjects, Wilcoxon's signed-rank test with "
         "Holm's correction, and ranks as challenges make them, with how stable they are. A case without a mask counts "
-        "as worst. Writes JSON, CSV and one page that opens without a network. Interrupted, it goes on where it stopped.",
+        "as worst. Writes JSON, CSV and a page that opens without a network. Interrupted, it goes on where it stopped.",
         (
             ("autofuse compare Dataset104_Hippocampus masks_old masks_new", "is the new one better?"),
             (

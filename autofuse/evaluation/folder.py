@@ -58,7 +58,7 @@ def evaluate_folder(
     keep: bool = False,
     workers: int | None = None,
 ) -> Scores:
-    """Scores of the masks in ``predictions``; written to ``out`` as scores.json, scores.csv and, of lesions, lesions.csv.
+    """Scores of the masks in ``predictions``; written to ``out`` as scores.json, scores.csv and lesions.csv.
 
     A case that has no mask, cannot be read or lies on another grid is listed in ``failed`` and is in no mean;
     ``require_complete`` turns that into an error.

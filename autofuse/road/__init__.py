@@ -5,6 +5,7 @@ report = road.run("Dataset104_Hippocampus", minutes=20)
 """
 
 from autofuse.road.aligning import AlignedImage, Alignment, align
+from autofuse.road.comparing import compare
 from autofuse.road.explanation import Explained, explain
 from autofuse.road.inventory import Inventory
 from autofuse.road.phantom_run import demo
@@ -24,6 +25,7 @@ __all__ = [
     "TrainedFold",
     "align",
     "check",
+    "compare",
     "demo",
     "evaluate",
     "explain",
