@@ -146,7 +146,7 @@ def _evaluate(options: Namespace) -> Answer:
         html=options.html,
         **_case_work(options),
     )
-    by_lesion = () if scores.lesions is None else (lambda: lesion_table(scores),)
+    by_lesion = () if scores.lesions is None else (lambda: lesion_table(scores).to_rich(),)
     return answer(
         scores,
         lambda: case_table(scores, worst=tables.WORST_SHOWN),
@@ -172,10 +172,11 @@ def _compare(options: Namespace) -> Answer:
         **_case_work(options),
     )
     incomplete = any(item.missing for item in compared.folders)
+    found = comparison_tables(compared, baseline_only=True)
     return answer(
         compared,
-        lambda: comparison_tables(compared),
-        lambda: tables.where({"comparison": str(folder), "page": str(folder / "comparison.html")}),
+        *(table.to_rich for table in found),
+        lambda: tables.compared(compared, folder),
         exit_code=PartialError.exit_code if incomplete else 0,
         folder=lambda: str(folder),
     )

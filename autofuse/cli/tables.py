@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Group, RenderableType
     from rich.text import Text
 
+    from autofuse.evaluation.comparison_types import Comparison
     from autofuse.plan.types import Plan
     from autofuse.road import AlignedImage, Alignment, Inventory, Predicted, RunReport, TrainedFold
     from autofuse.scribbles.types import Scribbles
@@ -79,6 +80,18 @@ def predicted(masks: Predicted) -> RenderableType:
     rows |= {item.case: item.words for item in masks.incomplete}
     rows |= {f"failed: {item.case}": item.problem for item in masks.failed}
     return _facts(rows)
+
+
+def compared(comparison: Comparison, folder: Path) -> RenderableType:
+    """Which masks counted as worst, and where the rest is."""
+    rows = {}
+    for item in comparison.folders:
+        for case in item.missing[:WORST_SHOWN]:
+            rows[f"worst: {item.name}, {case.case}"] = case.problem.splitlines()[0]
+        if len(item.missing) > WORST_SHOWN:
+            rows[f"worst: {item.name}"] = f"{len(item.missing) - WORST_SHOWN} more cases"
+    rows |= {f"left out: {case.case}": case.problem.splitlines()[0] for case in comparison.left_out[:WORST_SHOWN]}
+    return _facts(rows | {"comparison": str(folder), "page": str(folder / "comparison.html")})
 
 
 def report(ended: RunReport, folder: Path) -> Group:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from autofuse.evaluation.types import ClassScore, ClassSummary, Lesion, Scores, Statistic
+from autofuse.foundation.plain_table import PlainTable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -63,33 +64,28 @@ def summary_table(scores: Scores) -> Table:
     return table
 
 
-def lesion_table(scores: Scores) -> Table:
+def lesion_table(scores: Scores) -> PlainTable:
     """A row per class: Dice and HD95 lesion by lesion, and how many were found, missed and made up, over all cases."""
-    from rich.table import Table
-
     assert scores.lesions is not None
-    table = Table(
-        title=f"Lesion by lesion ({scores.lesions.name})",
-        caption=lesion_caption(scores.lesions),
-        title_justify="left",
-        caption_justify="left",
-    )
-    table.add_column("class")
-    for heading in ("Dice", "95 % interval", "HD95 mm", "found", "missed", "false", "F1"):
-        table.add_column(heading, justify="right")
+    rows = []
     for row in scores.classes:
-        dice, found = row.statistics["lesion_dice"], row.detection
+        dice, hd95, found = row.statistics["lesion_dice"], row.statistics["lesion_hd95_mm"], row.detection
         assert found is not None
-        counts = (str(count) for count in (found.tp, found.fn, found.fp))
-        hd95 = _number(row.statistics["lesion_hd95_mm"].mean, 2)
-        table.add_row(row.name, _number(dice.mean, 3), _interval(dice), hd95, *counts, _number(found.f1, 3))
-    return table
+        numbers = (_number(dice.mean, 3), _interval(dice), _number(hd95.mean, 2), _interval(hd95, 2))
+        rows.append((row.name, *numbers, str(found.tp), str(found.fn), str(found.fp), _number(found.f1, 3)))
+    return PlainTable(
+        title=f"Lesion by lesion ({scores.lesions.name})",
+        columns=("class", "Dice", "95 % interval", "HD95 mm", "95 % interval", "found", "missed", "false", "F1"),
+        rows=tuple(rows),
+        note=lesion_caption(scores.lesions),
+    )
 
 
 def lesion_caption(rule: LesionRule) -> str:
     """The rule in one line."""
     distance = "the image's diagonal" if rule.distance_mm is None else f"{rule.distance_mm:g} mm"
-    joined = f"lesions within {rule.dilation} dilations are one" if rule.dilation else "lesions are not dilated"
+    steps = f"{rule.dilation} step{'' if rule.dilation == 1 else 's'}"
+    joined = f"lesions that meet when dilated by {steps} are one" if rule.dilation else "lesions are not dilated"
     ignored = f"up to {rule.volume_mm3:g} mm³ ignored" if rule.volume_mm3 else "none ignored"
     return f"{joined}, {ignored}; missed and false ones: Dice 0, HD95 {distance}; found, missed, false: over all cases"
 
@@ -137,8 +133,8 @@ def tolerance_words(tolerance_mm: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:g} mm" for name, value in tolerance_mm.items())
 
 
-def _interval(item: Statistic) -> str:
-    return "–" if item.low is None or item.high is None else f"{item.low:.3f} – {item.high:.3f}"  # noqa: RUF001
+def _interval(item: Statistic, digits: int = 3) -> str:
+    return "–" if item.low is None or item.high is None else f"{item.low:.{digits}f} – {item.high:.{digits}f}"  # noqa: RUF001
 
 
 def _number(value: float | None, digits: int, *, sign: bool = False) -> str:
