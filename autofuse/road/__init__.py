@@ -7,6 +7,7 @@ report = road.run("Dataset104_Hippocampus", minutes=20)
 from autofuse.road.aligning import AlignedImage, Alignment, align
 from autofuse.road.explanation import Explained, explain
 from autofuse.road.inventory import Inventory
+from autofuse.road.page import PAGE_FILE, WrittenPage, report
 from autofuse.road.phantom_run import demo
 from autofuse.road.results import Predicted, RunReport
 from autofuse.road.runs import TrainedFold
@@ -15,6 +16,7 @@ from autofuse.road.steps import check, evaluate, fingerprint, info, plan, predic
 from autofuse.road.whole import run
 
 __all__ = [
+    "PAGE_FILE",
     "AlignedImage",
     "Alignment",
     "Explained",
@@ -22,6 +24,7 @@ __all__ = [
     "Predicted",
     "RunReport",
     "TrainedFold",
+    "WrittenPage",
     "align",
     "check",
     "demo",
@@ -32,6 +35,7 @@ __all__ = [
     "plan",
     "predict",
     "preprocess",
+    "report",
     "run",
     "scribble",
     "train",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from autofuse.dataset.types import Case, Dataset
+from autofuse.dataset.types import Case, Dataset, Labels
 from autofuse.evaluation.folder import SCORES_FILE, TABLE_FILE, evaluate_folder
 from autofuse.evaluation.summary import summarise
 from autofuse.evaluation.table import to_csv
@@ -76,13 +76,18 @@ def judge_held_out(dataset: Dataset, fold: TrainedFold, *, workers: int | None =
 
 
 def join_scores(dataset: Dataset, parts: Sequence[Scores], folder: Path) -> Scores:
-    """The scores of all folds as one, each case from the fold that held it out; written to ``folder``."""
-    cases = {case.case: case for part in parts for case in part.cases}
-    failed = {item.case: item for part in parts for item in part.failed if item.case not in cases}
-    joined = summarise(list(cases.values()), dataset.labels, failed=list(failed.values()))
+    """The scores of all folds as one; written to ``folder``."""
+    joined = joined_scores(dataset.labels, parts)
     joined.save(folder / SCORES_FILE)
     write_bytes(folder / TABLE_FILE, to_csv(joined).encode())
     return joined
+
+
+def joined_scores(labels: Labels, parts: Sequence[Scores]) -> Scores:
+    """The scores of all folds as one, each case from the fold that held it out."""
+    cases = {case.case: case for part in parts for case in part.cases}
+    failed = {item.case: item for part in parts for item in part.failed if item.case not in cases}
+    return summarise(list(cases.values()), labels, failed=list(failed.values()))
 
 
 def kept_scores(fold: TrainedFold) -> Scores | None:
