@@ -226,6 +226,18 @@ def _run(options: Namespace) -> Answer:
     return _ending(report, place.folder, *shown, **more)
 
 
+def _report(options: Namespace) -> Answer:
+    made = road.report(
+        options.dataset,
+        workspace=options.workspace,
+        run=options.run,
+        out=options.out,
+        anonymous=options.anonymous,
+        pictures=options.pictures,
+    )
+    return answer(made, lambda: tables.page(made))
+
+
 def _align(options: Namespace) -> Answer:
     from autofuse.plan.types import RegistrationPlan
 
@@ -273,8 +285,9 @@ def _ending(
     report: road.RunReport, folder: Path, *before: Callable[[], RenderableType], **more: Callable[[], Any]
 ) -> Answer:
     code = PartialError.exit_code if report.failed else 0
-    show = (*before, lambda: tables.report(report, folder))
-    return answer(report, *show, exit_code=code, workspace=lambda: str(folder), **more)
+    page = folder / "report" / road.PAGE_FILE
+    more |= {"workspace": lambda: str(folder), "page": lambda: str(page) if page.exists() else None}
+    return answer(report, *before, lambda: tables.report(report, folder, page), exit_code=code, **more)
 
 
 def _info(options: Namespace) -> Answer:
@@ -293,6 +306,7 @@ ACTIONS: dict[str, Callable[[Namespace], Answer]] = {
     "evaluate": _evaluate,
     "compare": _compare,
     "run": _run,
+    "report": _report,
     "align": _align,
     "scribble": _scribble,
     "demo": _demo,

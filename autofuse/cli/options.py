@@ -266,6 +266,15 @@ def _run(parser: ArgumentParser) -> None:
     _device(parser)
 
 
+def _report(parser: ArgumentParser) -> None:
+    _dataset(parser)
+    _workspace(parser)
+    parser.add_argument("--run", metavar="NAME", help="which run is told first (default: the newest that is finished)")
+    parser.add_argument("-o", "--out", metavar="FILE", help="the page (default: report/report.html in the workspace)")
+    parser.add_argument("--anonymous", action="store_true", help="number cases and subjects instead of naming them")
+    parser.add_argument("--no-pictures", dest="pictures", action="store_false", help="show no voxels")
+
+
 def _align(parser: ArgumentParser) -> None:
     parser.set_defaults(dataset=None)
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="images of one patient, or one folder of them")
@@ -356,6 +365,7 @@ OPTIONS: dict[str, Callable[[ArgumentParser], None]] = {
     "evaluate": _evaluate,
     "compare": _compare,
     "run": _run,
+    "report": _report,
     "align": _align,
     "scribble": _scribble,
     "demo": _demo,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from autofuse.evaluation.comparison_types import Comparison
     from autofuse.plan.types import Plan
-    from autofuse.road import AlignedImage, Alignment, Inventory, Predicted, RunReport, TrainedFold
+    from autofuse.road import AlignedImage, Alignment, Inventory, Predicted, RunReport, TrainedFold, WrittenPage
     from autofuse.scribbles.types import Scribbles
 
 WORST_SHOWN = 8
@@ -54,7 +54,7 @@ def plan(decided: Plan) -> Group:
             "steps": str(decided.steps),
         }
     )
-    return Group(facts, configuration_table(decided))
+    return Group(facts, configuration_table(decided).to_rich())
 
 
 def trained(fold: TrainedFold) -> RenderableType:
@@ -94,8 +94,8 @@ def compared(comparison: Comparison, folder: Path) -> RenderableType:
     return _facts(rows | {"comparison": str(folder), "page": str(folder / "comparison.html")})
 
 
-def report(ended: RunReport, folder: Path) -> Group:
-    """The scores of a whole run, and where everything is."""
+def report(ended: RunReport, folder: Path, written: Path) -> Group:
+    """The scores of a whole run, and where everything is; ``written`` is the page on all of it, if there is one."""
     from rich.console import Group
 
     from autofuse.evaluation.table import summary_table
@@ -111,8 +111,15 @@ def report(ended: RunReport, folder: Path) -> Group:
     rows |= {item.case: item.words for item in ended.incomplete}
     rows |= {f"failed: {item.case}": item.problem for item in ended.failed}
     rows |= {f"picture, {Path(path).stem.removeprefix(ended.run + '-')}": str(folder / path) for path in ended.pictures}
+    rows |= {"report": str(written)} if written.exists() else {}
     rows |= {"workspace": str(folder), "took": f"{ended.minutes:.1f} minutes"}
     return Group(*parts, _facts(rows))
+
+
+def page(made: WrittenPage) -> Text:
+    """Where the report is, and what is not in it."""
+    rows = {"report": made.path, "size": f"{made.size_bytes / 2**20:.1f} MiB", "sections": ", ".join(made.sections)}
+    return _facts(rows | {f"left out {number}": why for number, why in enumerate(made.left_out, start=1)})
 
 
 def alignment(made: Alignment, folder: Path) -> Group:

@@ -137,6 +137,18 @@ VERBS: tuple[Verb, ...] = (
         ),
     ),
     Verb(
+        "report",
+        "write one page on the data, the plan, the training and the scores",
+        "Writes one HTML file that holds everything (pictures too), loads nothing from a network, and can be read in a "
+        "browser or printed: what the data are, what was decided and why, learning curves, scores with intervals, the "
+        "best, median and worst case, calibration, versions and commands. It tells as much as the workspace holds by "
+        "now, and changes nothing there. `autofuse run` writes it at its end.",
+        (
+            ("autofuse report Dataset104_Hippocampus", "report/report.html in the workspace"),
+            ("autofuse report Dataset104_Hippocampus --anonymous --out page.html", "cases numbered, not named"),
+        ),
+    ),
+    Verb(
         "align",
         "bring all images of one patient onto one grid",
         "Registers every image rigidly onto the reference, resamples it onto the reference's grid and writes it, with "

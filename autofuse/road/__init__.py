@@ -8,6 +8,7 @@ from autofuse.road.aligning import AlignedImage, Alignment, align
 from autofuse.road.comparing import compare
 from autofuse.road.explanation import Explained, explain
 from autofuse.road.inventory import Inventory
+from autofuse.road.page import PAGE_FILE, WrittenPage, report
 from autofuse.road.phantom_run import demo
 from autofuse.road.results import Predicted, RunReport
 from autofuse.road.runs import TrainedFold
@@ -16,6 +17,7 @@ from autofuse.road.steps import check, evaluate, fingerprint, info, plan, predic
 from autofuse.road.whole import run
 
 __all__ = [
+    "PAGE_FILE",
     "AlignedImage",
     "Alignment",
     "Explained",
@@ -23,6 +25,7 @@ __all__ = [
     "Predicted",
     "RunReport",
     "TrainedFold",
+    "WrittenPage",
     "align",
     "check",
     "compare",
@@ -34,6 +37,7 @@ __all__ = [
     "plan",
     "predict",
     "preprocess",
+    "report",
     "run",
     "scribble",
     "train",

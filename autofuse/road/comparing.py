@@ -21,6 +21,8 @@ PAIRS_FILE = "comparison.csv"
 CASES_FILE = "comparison_cases.csv"
 COMPARISON_PAGE = "comparison.html"
 SCORES_PAGE = "scores.html"
+COMPARED = "compared"
+"""Folder in the workspace's scores with the comparisons."""
 
 _LONGEST_NAME = 80
 
@@ -66,7 +68,7 @@ def compare(
     opened, place = open_both(dataset, workspace)
     require_scorable(rules, opened.labels)
     truth = _references(opened, list(named.values()), None if references is None else Path(references))
-    into = place.scores / "compared" / _short(list(named)) if out is None else Path(out)
+    into = place.scores / COMPARED / _short(list(named)) if out is None else Path(out)
     subjects, scores = subjects_of(opened), []
     for name, folder in named.items():
         say(f"Scoring {name}: {folder}")

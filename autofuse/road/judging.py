@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from autofuse.dataset.types import Case, Dataset
+from autofuse.dataset.types import Case, Dataset, Labels
 from autofuse.evaluation.folder import SCORES_FILE, evaluate_folder, write_scores
 from autofuse.evaluation.scoring import Scoring
 from autofuse.evaluation.summary import summarise
@@ -130,18 +130,23 @@ def score_folder(
 
 
 def join_scores(dataset: Dataset, parts: Sequence[Scores], folder: Path, *, scoring: Scoring | None = None) -> Scores:
-    """The scores of all folds as one, each case from the fold that held it out; written to ``folder``."""
-    cases = {case.case: case for part in parts for case in part.cases}
-    failed = {item.case: item for part in parts for item in part.failed if item.case not in cases}
-    joined = summarise(
-        list(cases.values()),
-        dataset.labels,
-        scoring=scoring,
-        subjects=subjects_of(dataset),
-        failed=list(failed.values()),
-    )
+    """The scores of all folds as one; written to ``folder``."""
+    joined = joined_scores(dataset.labels, parts, scoring=scoring, subjects=subjects_of(dataset))
     write_scores(joined, folder)
     return joined
+
+
+def joined_scores(
+    labels: Labels,
+    parts: Sequence[Scores],
+    *,
+    scoring: Scoring | None = None,
+    subjects: Mapping[str, str] | None = None,
+) -> Scores:
+    """The scores of all folds as one, each case from the fold that held it out."""
+    cases = {case.case: case for part in parts for case in part.cases}
+    failed = {item.case: item for part in parts for item in part.failed if item.case not in cases}
+    return summarise(list(cases.values()), labels, scoring=scoring, subjects=subjects, failed=list(failed.values()))
 
 
 def kept_scores(fold: TrainedFold) -> Scores | None:

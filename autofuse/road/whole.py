@@ -15,6 +15,7 @@ from autofuse.foundation.workspace import Workspace
 from autofuse.road.dials import Asked, Dials
 from autofuse.road.fold import Method, Precision, chosen_trainer, prepare, stages, train_fold
 from autofuse.road.groundwork import Ground, lay_ground
+from autofuse.road.page import add_page
 from autofuse.road.pilot import arbitrate, pilot_seconds
 from autofuse.road.results import REPORT_FILE, FoldReport, RunReport
 from autofuse.road.runs import TrainedFold, require_fold
@@ -182,6 +183,7 @@ class _Road:
         report = self._report(trained, scores, mirror)
         report = report.model_copy(update={"minutes": round(self._minutes(started), 2)})
         report.save(self.workspace.folder / REPORT_FILE)
+        add_page(self.workspace, self.dataset.root, report.run)
         return report
 
     def _minutes(self, started: float) -> float:
