@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import floor
 
-from autofuse.evaluation.comparable import Values
+from autofuse.evaluation.comparable import COMPARABLE, Metric, Values
 from autofuse.evaluation.comparison_table import comparison_tables
 from autofuse.evaluation.comparison_types import Comparison
 from autofuse.evaluation.table import lesion_caption, tolerance_words
@@ -61,8 +62,11 @@ def _conclusions(comparison: Comparison) -> list[Block]:
     told = []
     for pair in comparison.pairs:
         if pair.significant:
-            word = "better" if pair.better > pair.worse else "worse" if pair.better < pair.worse else "different"
-            told.append(f"{pair.second} is {word} than {pair.first} on {pair.class_name} by {pair.metric}.")
+            word = "better" if pair.better > pair.worse else "worse" if pair.better < pair.worse else "other"
+            told.append(
+                f"{pair.class_name}, {COMPARABLE[pair.metric].title}: {pair.second} is {word} than {pair.first} "
+                f"(better in {pair.better}, worse in {pair.worse} of {pair.cases} cases)."
+            )
     if told:
         return [Words("More than chance (p below 0.05 after correction):"), Points(tuple(told))]
     if comparison.tests:
@@ -78,16 +82,24 @@ def _charts(comparison: Comparison, values: Sequence[Values]) -> list[Block]:
         panels = [_panel(comparison, item) for item in values if item.metric == metric and item.by_case]
         if not panels:
             continue
-        highest = 1.0 if metric.worst is not None else 1.04 * max(max(row) for p in panels for row in p.rows.values())
         svg = paired_chart(
             panels,
             names,
             label=metric.title,
             higher_is_better=metric.higher_is_better,
-            limits=(0.0, highest or 1.0),
+            limits=_limits(metric, panels),
         )
         blocks.append(Drawings((Drawing(svg, _caption(metric.title, panels)),)))
     return blocks
+
+
+def _limits(metric: Metric, panels: Sequence[Panel]) -> tuple[float, float]:
+    """Ends of the axis: shares up to 1 and from 0, or from above where all are high; distances from 0."""
+    numbers = [number for panel in panels for row in panel.rows.values() for number in row]
+    if metric.worst is None:
+        return 0.0, 1.04 * max(numbers) or 1.0
+    low = floor(10 * min(numbers)) / 10
+    return (low if 0.5 <= low < 1 else 0.0), 1.0
 
 
 def _panel(comparison: Comparison, values: Values) -> Panel:

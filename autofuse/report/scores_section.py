@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from autofuse.evaluation.table import tolerance_words
 from autofuse.evaluation.types import ClassSummary, Scores, Statistic
 from autofuse.foundation.plain_table import PlainTable
 from autofuse.report.page import Block, Drawing, Drawings, Heading, Numbers, Section, Words
@@ -54,10 +55,9 @@ def class_table(scores: Scores) -> PlainTable:
         "class", "Dice", "95 % interval", "median", "NSD", "95 % interval", "HD95 mm", "volume ml", "empty", "missed",
         "false",
     )  # fmt: skip
-    tolerances = " / ".join(f"{value:g}" for value in sorted(set(scores.tolerance_mm.values())))
     note = (
         f"Means over {len(scores.cases)} cases with bootstrap intervals ({scores.bootstrap_samples:,} resamples); NSD "
-        f"at {tolerances} mm; HD95 of both directions pooled; volume = predicted - reference. Empty: neither mask nor "
+        f"at {tolerance_words(scores.tolerance_mm)}; HD95 of both directions pooled; volume = predicted - reference. Empty: neither mask nor "
         "reference; missed: only the reference; false: only the mask."
     )
     return PlainTable("By class", columns, tuple(rows), marked=frozenset({len(rows) - 1}), note=note)
