@@ -166,6 +166,7 @@ def _compare(options: Namespace) -> Answer:
         options.folders,
         references=options.references,
         out=options.out,
+        common=options.common,
         names=options.names,
         metrics=options.metrics,
         scoring=_scoring(options),

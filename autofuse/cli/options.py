@@ -194,6 +194,9 @@ def _compare(parser: ArgumentParser) -> None:
         "-o", "--out", metavar="DIR", help="where the comparison goes (default: scores/ in the workspace)"
     )
     parser.add_argument(
+        "--common", action="store_true", help="only cases that every folder has a mask of (default: a lack is worst)"
+    )
+    parser.add_argument(
         "--names", nargs="+", metavar="NAME", help="what to call the folders, one each (default: by their paths)"
     )
     parser.add_argument(

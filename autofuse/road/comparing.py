@@ -34,6 +34,7 @@ def compare(
     workspace: Folder | None = None,
     references: Folder | None = None,
     out: Folder | None = None,
+    common: bool = False,
     names: Sequence[str] | None = None,
     metrics: Sequence[str] | None = None,
     scoring: Scoring | None = None,
@@ -47,6 +48,7 @@ def compare(
     Args:
         folders: of masks named as in the data set; the first is the baseline.
         references: folder of true masks; None for those of the data set.
+        common: only the cases that every folder has a mask of; else a mask that is missing counts as worst.
         names: what to call the folders; None for the ends of their paths.
         metrics: names as in ``autofuse.evaluation.comparable.COMPARABLE``; None for the usual ones.
         scoring: regions, tolerances of NSD, lesions; None for the data set's own classes.
@@ -67,7 +69,7 @@ def compare(
     named = named_folders([Path(folder) for folder in folders], names)
     opened, place = open_both(dataset, workspace)
     require_scorable(rules, opened.labels)
-    truth = _references(opened, list(named.values()), None if references is None else Path(references))
+    truth = _references(opened, list(named.values()), None if references is None else Path(references), common)
     into = place.scores / COMPARED / _short(list(named)) if out is None else Path(out)
     subjects, scores = subjects_of(opened), []
     for name, folder in named.items():
@@ -131,18 +133,23 @@ def _write(comparison: Comparison, values: Sequence[Values], folder: Path) -> No
     write_bytes(folder / COMPARISON_PAGE, comparison_page(comparison, values).encode())
 
 
-def _references(dataset: Dataset, folders: Sequence[Path], references: Path | None) -> Mapping[str, Path]:
-    """Per case what judges it: all of ``references``, or of the data set's those that any folder has a mask of."""
+def _references(dataset: Dataset, folders: Sequence[Path], references: Path | None, common: bool) -> Mapping[str, Path]:
+    """Per case what judges it: all of ``references``, or of the data set's those that any folder has a mask of.
+
+    Where only ``common`` cases are wanted, those of either that all folders have a mask of.
+    """
     from autofuse.road.judging import references_in, references_of
 
-    if references is not None:
-        return references_in(references)
-    there = {name for folder in folders for name in references_in(folder)}
-    known = references_of(dataset, (*dataset.cases, *dataset.test_cases))
-    found = {name: path for name, path in known.items() if name in there}
+    masks = [set(references_in(folder)) for folder in folders]
+    there = set.intersection(*masks) if common else set.union(*masks)
+    if references is None:
+        known = references_of(dataset, (*dataset.cases, *dataset.test_cases))
+    else:
+        known = references_in(references)
+    found = {name: path for name, path in known.items() if name in there or (references is not None and not common)}
     if not found:
         raise DataError(
-            "No mask belongs to a case of the data set whose truth is known.",
+            "No case whose truth is known has a mask" + (" in every folder." if common else "."),
             file=folders[0],
             found=", ".join(sorted(there)[:5]),
             expected=", ".join(sorted(known)[:5]) or "labelled cases",

@@ -110,6 +110,10 @@ def test_missing_and_unreadable_masks_count_as_worst_and_are_named(raw: Path, ma
     assert any("damaged" in item["problem"] for item in bad["missing"])
     dice = next(pair for pair in content["pairs"] if pair["metric"] == "dice")
     assert (dice["worse"], dice["better"]) == (3, CASES - 3)
+    shared, _ = road.compare(
+        raw, [masks / "near", lacking], common=True, out=tmp_path / "shared", workspace=tmp_path, workers=0
+    )
+    assert (shared.cases, len(shared.folders[1].missing)) == (CASES - 2, 1)
 
 
 def test_folders_are_called_by_what_tells_them_apart(tmp_path: Path) -> None:
