@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_road import draw, tree_hash
+from tiny_road import Travelled, draw, tree_hash
 
 from autofuse import road
 from autofuse.cli.actions import act
@@ -181,3 +181,19 @@ def test_rules_of_the_command_line_are_the_known_ones() -> None:
     assert parse(["evaluate", "x"]).lesions is None
     for name in LESION_RULES:
         assert parse(["evaluate", "x", "--lesions", name]).lesions == name
+
+
+def test_held_out_cases_are_scored_anew_by_other_rules_and_the_usual_scores_stay(
+    travelled: Travelled, tmp_path: Path
+) -> None:
+    usual, _ = road.evaluate(travelled.raw, workspace=travelled.workspace.root, out=tmp_path / "usual", workers=0)
+    rules = Scoring(lesions=LESION_RULES["plain"], tolerance_mm=3.0)
+    scores, folder = road.evaluate(
+        travelled.raw, workspace=travelled.workspace.root, out=tmp_path / "lesions", scoring=rules, html=True, workers=0
+    )
+    assert scores.lesions == rules.lesions and scores.classes[0].detection is not None
+    assert [case.case for case in scores.cases] == [case.case for case in usual.cases]
+    assert scores.mean_dice == usual.mean_dice
+    assert {"scores.json", "lesions.csv", "scores.html", "fold_0"} <= {path.name for path in folder.iterdir()}
+    again, _ = road.evaluate(travelled.raw, workspace=travelled.workspace.root, out=tmp_path / "again", workers=0)
+    assert again == usual
