@@ -9,6 +9,7 @@ from autofuse.foundation.errors import AutofuseError
 from autofuse.foundation.plain_table import PlainTable
 from autofuse.plan.story import tell
 from autofuse.plan.types import Decision, Plan
+from autofuse.road.judging import kept_scores
 from autofuse.road.page_sources import Sources
 from autofuse.road.runs import TrainedFold, read_plan
 from autofuse.road.spreading import evenly
@@ -72,8 +73,7 @@ def scores(sources: Sources) -> Section:
     first = sources.main[0].run if sources.main else ""
     judged: list[tuple[bool, Judged]] = []
     for name, found in sources.held_out.items():
-        folds = [fold for fold in sources.runs[name] if fold.plan.held_out]
-        note = f"Each case was judged by the fold that held it out; {_counted(folds)}."
+        note = f"Each case was judged by the fold that held it out: {_counted(sources.runs[name])}."
         judged.append((name == first, Judged(f"Held-out cases, {name}", sources.aliases.scores(found), note)))
     for place, found in sources.other_scores.items():
         run, _, what = place.rpartition("/")
@@ -264,9 +264,9 @@ def _history(fold: TrainedFold) -> FoldHistory:
 
 
 def _counted(folds: Sequence[TrainedFold]) -> str:
-    """Which folds are judged, in words."""
-    done = [str(fold.fold) for fold in folds if fold.finished is not None]
-    return f"fold {done[0]}" if len(done) == 1 else f"folds {', '.join(done)}"
+    """Which of the folds are judged, in words."""
+    done = [str(fold.fold) for fold in folds if kept_scores(fold) is not None]
+    return f"fold {done[0]} of {len(folds)}" if len(done) == 1 else f"folds {', '.join(done)}"
 
 
 def _without(sources: Sources, case: Case, error: Exception) -> str:
