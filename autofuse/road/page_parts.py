@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MOST_SHOWN = 3
 """Cases of the data whose slices are shown, evenly spread, and cases whose predictions are."""
+RANKS: dict[int, tuple[str, ...]] = {0: (), 1: ("the only one",), 2: ("worst", "best"), 3: ("worst", "median", "best")}
+"""What so many cases stand for, the worst first."""
 MOST_CALIBRATED = 40
 """Held-out cases whose probabilities are read, evenly spread."""
 ABOUT_DATA = 2
@@ -96,9 +98,8 @@ def cases(sources: Sources) -> Section | None:
     masks = {case: fold.held_out for fold in sources.main for case in fold.plan.held_out if case in dice}
     shown = [Shown(case, masks[case.id], dice[case.id]) for case in dataset.cases if case.id in masks]
     chosen = spread(shown, MOST_SHOWN)
-    ranks = ("worst", "median", "best") if len(chosen) == MOST_SHOWN else ("worst", "best")
     reference, made = read_plan(sources.main[0]).reference, []
-    for rank, item in reversed(list(zip(ranks, chosen, strict=False))):
+    for rank, item in reversed(list(zip(RANKS[len(chosen)], chosen, strict=True))):
         try:
             case = replace(pictured(dataset, item, reference), name=sources.aliases.of(item.case.id))
         except (AutofuseError, OSError) as error:

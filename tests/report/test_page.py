@@ -199,7 +199,10 @@ def test_an_ensemble_is_told_from_rows() -> None:
 
 def test_files_commands_and_what_is_left_out_are_listed() -> None:
     section = provenance_section(
-        (("autofuse", "0.1.0"),), (Artefact("plan.json", "2026-01-02 03:04:05", "abc123"),), ("autofuse plan X",), ("y",)
+        (("autofuse", "0.1.0"),),
+        (Artefact("plan.json", "2026-01-02 03:04:05", "abc123"),),
+        ("autofuse plan X",),
+        ("y",),
     )
     page = read_page(page_of(section))
     assert "abc123" in page.text and "autofuse plan X" in page.text and "Not in this page" in page.text
