@@ -213,6 +213,7 @@ def test_numbers_stand_for_cases_everywhere() -> None:
     assert dict(aliases.names) == {"anna_01": "case 1", "bob": "case 2", "anna_010": "case 3"}
     assert aliases.of("bob") == "case 2" and aliases.of("stranger") == "a case"
     assert aliases.text("worst: anna_010 (anna_01), bobbin") == "worst: case 3 (case 1), bobbin"
+    assert aliases.within({"anna_01": ["bobbin", 3, {"x": "anna_010"}]}) == {"case 1": ["bobbin", 3, {"x": "case 3"}]}
     assert Aliases().of("bob") == "bob" and Aliases().text("anna_01") == "anna_01" and not Aliases().hide
     fingerprint, _ = example_fingerprint(MADE_UP_DATASETS[0])
     hidden = numbered([case.id for case in fingerprint.cases]).fingerprint(fingerprint)
