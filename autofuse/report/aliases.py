@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from pydantic import JsonValue
+
 from autofuse.evaluation.types import Scores
 from autofuse.fingerprint.types import Fingerprint
 
@@ -36,6 +38,16 @@ class Aliases:
             return words
         pattern = r"(?<!\w)(?:" + "|".join(re.escape(case) for case in ids) + r")(?!\w)"
         return re.sub(pattern, lambda found: self.names[found.group()], words)
+
+    def within(self, value: JsonValue) -> JsonValue:
+        """The same for every text in a value, however deep, and for the keys of its mappings."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, list):
+            return [self.within(item) for item in value]
+        if isinstance(value, dict):
+            return {self.text(key): self.within(item) for key, item in value.items()}
+        return value
 
     def fingerprint(self, value: Fingerprint) -> Fingerprint:
         """The same measurements under these names; subjects are numbered too."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from autofuse.dataset.types import IGNORE, Labels
+from autofuse.report.canvas import TILE_HEIGHT
 from autofuse.report.colours import Colour
 from autofuse.report.embedded import embedded
 from autofuse.report.overlays import Pictured, Tile, case_tiles, legend_entries
@@ -69,7 +70,7 @@ def _stroked_tiles(case: Pictured, modalities: Sequence[str]) -> list[Tile]:
     first = plain[0]
     for words, place in (("strokes", cut), ("strokes, close-up", near)):
         if place is not None:
-            picture = stroked(place.of(ground), place.of(case.reference), place.pixel_mm)
+            picture = stroked(place.of(ground), place.of(case.reference), place.pixel_mm, TILE_HEIGHT)
             plain.append(replace(first, caption=words, picture=picture))
     return plain
 

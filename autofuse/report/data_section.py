@@ -45,18 +45,29 @@ def _counted(fingerprint: Fingerprint) -> str:
 
 
 def _matrices(fingerprint: Fingerprint) -> list[Block]:
-    """Which images there are and what is annotated, a row per case."""
-    presence = embedded_png(
-        presence_picture(fingerprint),
-        f"A row per case, a column per modality. Missing: {_missing(fingerprint)}.",
-        "Filled as far as the modality covers the reference's field of view.",
-    )
+    """Which images there are, unless that is all of them, and what is annotated, a row per case."""
+    shown = []
+    if not _complete(fingerprint):
+        shown.append(
+            embedded_png(
+                presence_picture(fingerprint),
+                f"A row per case, a column per modality. Missing: {_missing(fingerprint)}.",
+                "Filled as far as the modality covers the reference's field of view.",
+            )
+        )
     annotated = embedded_png(
         annotation_picture(fingerprint),
         f"A row per case with the kind of its annotation and volumes of classes. {annotation(fingerprint.cases)}.",
         "Dense, sparse or none; the labelled share of the voxels; the volume of each class in ml.",
     )
-    return [Pictures("Case by case", "", (presence, annotated))]
+    note = "Every case has every image, whole." if not shown else ""
+    return [Pictures("Case by case", note, (*shown, annotated))]
+
+
+def _complete(fingerprint: Fingerprint) -> bool:
+    """Whether every case has every modality, over all of its field of view."""
+    channels = range(len(fingerprint.modalities))
+    return all(case.overlap(channel) == 1 for case in fingerprint.cases for channel in channels)
 
 
 def _missing(fingerprint: Fingerprint) -> str:

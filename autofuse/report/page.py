@@ -71,6 +71,14 @@ class Points:
 
 
 @dataclass(frozen=True)
+class Commands:
+    """Command lines, to be copied."""
+
+    kind: ClassVar[str] = "commands"
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Numbers:
     """A table; a ``sortable`` one can be sorted by a click where scripts run."""
 
@@ -148,7 +156,7 @@ class Reasons:
     items: tuple[Reason, ...]
 
 
-Block = Heading | Words | Points | Numbers | Drawings | Pictures | Reasons
+Block = Heading | Words | Points | Commands | Numbers | Drawings | Pictures | Reasons
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autofuse.foundation.plain_table import PlainTable
-from autofuse.report.page import Block, Heading, Numbers, Points, Section, Words
+from autofuse.report.page import Block, Commands, Heading, Numbers, Points, Section, Words
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ def provenance_section(
                 "Files, relative to the workspace's folder of this data set",
                 ("file", "written (UTC)", "digest", "by"),
                 rows,
-                words=frozenset({0, 1, 2, 3}),
-                note="The digest is of the value in the file; `by` names the versions that began a run.",
+                words=frozenset({0, 3}),
+                note="The digest is of the value in the file; by: the versions that began a run.",
             )
         ),
     ]
@@ -53,7 +53,7 @@ def provenance_section(
         blocks += [
             Heading("The same again"),
             Words("From what is written down in the workspace; what the machine decides may differ elsewhere."),
-            Points(tuple(commands)),
+            Commands(tuple(commands)),
         ]
     if left_out:
         blocks += [Heading("Not in this page"), Points(tuple(left_out))]

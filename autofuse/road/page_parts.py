@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from autofuse.fingerprint.oddities import NAMED_AT_MOST
 from autofuse.foundation.errors import AutofuseError
 from autofuse.foundation.plain_table import PlainTable
+from autofuse.foundation.values import canonical_json
 from autofuse.plan.story import tell
 from autofuse.plan.types import Decision, Plan
+from autofuse.road.judging import kept_scores
 from autofuse.road.page_sources import Sources
+from autofuse.road.results import REPORT_FILE, RunReport
 from autofuse.road.runs import TrainedFold, read_plan
 from autofuse.road.spreading import evenly
 
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
 
 MOST_SHOWN = 3
 """Cases of the data whose slices are shown, evenly spread, and cases whose predictions are."""
+RANKS: dict[int, tuple[str, ...]] = {0: (), 1: ("the only one",), 2: ("worst", "best"), 3: ("worst", "median", "best")}
+"""What so many cases stand for, the worst first."""
 MOST_CALIBRATED = 40
 """Held-out cases whose probabilities are read, evenly spread."""
 ABOUT_DATA = 2
@@ -72,13 +78,13 @@ def scores(sources: Sources) -> Section:
     first = sources.main[0].run if sources.main else ""
     judged: list[tuple[bool, Judged]] = []
     for name, found in sources.held_out.items():
-        folds = [fold for fold in sources.runs[name] if fold.plan.held_out]
-        note = f"Each case was judged by the fold that held it out; {_counted(folds)}."
+        note = f"Each case was judged by the fold that held it out: {_counted(sources.runs[name])}."
         judged.append((name == first, Judged(f"Held-out cases, {name}", sources.aliases.scores(found), note)))
     for place, found in sources.other_scores.items():
         run, _, what = place.rpartition("/")
         title = f"Test cases, {run}" if what == "test" else sources.aliases.text(place)
-        judged.append((run == first, Judged(title, sources.aliases.scores(found))))
+        note = _about_tests(sources, run) if what == "test" else ""
+        judged.append((run == first, Judged(title, sources.aliases.scores(found), note)))
     judged.sort(key=lambda item: not item[0])
     return scores_section([item for _, item in judged], named_problems=not sources.aliases.hide)
 
@@ -96,9 +102,8 @@ def cases(sources: Sources) -> Section | None:
     masks = {case: fold.held_out for fold in sources.main for case in fold.plan.held_out if case in dice}
     shown = [Shown(case, masks[case.id], dice[case.id]) for case in dataset.cases if case.id in masks]
     chosen = spread(shown, MOST_SHOWN)
-    ranks = ("worst", "median", "best") if len(chosen) == MOST_SHOWN else ("worst", "best")
     reference, made = read_plan(sources.main[0]).reference, []
-    for rank, item in reversed(list(zip(ranks, chosen, strict=False))):
+    for rank, item in reversed(list(zip(RANKS[len(chosen)], chosen, strict=True))):
         try:
             case = replace(pictured(dataset, item, reference), name=sources.aliases.of(item.case.id))
         except (AutofuseError, OSError) as error:
@@ -202,11 +207,9 @@ def _with_aliases(value: Plan, sources: Sources) -> Plan:
     """The plan with no case named in its decisions, where names are hidden."""
     if not sources.aliases.hide:
         return value
-    decisions = []
-    for item in value.decisions:
-        text = sources.aliases.text(item.model_dump_json())
-        decisions.append(Decision.model_validate_json(text))
-    return value.model_copy(update={"decisions": tuple(decisions)})
+    told = [sources.aliases.within(item.model_dump(mode="json")) for item in value.decisions]
+    decisions = tuple(Decision.model_validate_json(canonical_json(item)) for item in told)
+    return value.model_copy(update={"decisions": decisions})
 
 
 def _trials(sources: Sources) -> PlainTable | None:
@@ -264,9 +267,24 @@ def _history(fold: TrainedFold) -> FoldHistory:
 
 
 def _counted(folds: Sequence[TrainedFold]) -> str:
-    """Which folds are judged, in words."""
-    done = [str(fold.fold) for fold in folds if fold.finished is not None]
-    return f"fold {done[0]}" if len(done) == 1 else f"folds {', '.join(done)}"
+    """Which of the folds are judged, in words."""
+    done = [str(fold.fold) for fold in folds if kept_scores(fold) is not None]
+    return f"fold {done[0]} of {len(folds)}" if len(done) == 1 else f"folds {', '.join(done)}"
+
+
+def _about_tests(sources: Sources, run: str) -> str:
+    """How many test cases have no mask, or were predicted from less than all modalities, as the last run says."""
+    ended = sources.read(RunReport, sources.place.folder / REPORT_FILE)
+    if ended is None or ended.run != run:
+        return ""
+    told = []
+    if ended.failed:
+        told.append(f"{len(ended.failed)} test cases could not be predicted.")
+    if ended.incomplete:
+        cases = ", ".join(sources.aliases.of(item.case) for item in ended.incomplete[:NAMED_AT_MOST])
+        more = "" if len(ended.incomplete) <= NAMED_AT_MOST else " and others"
+        told.append(f"{len(ended.incomplete)} were predicted from less than all modalities, whole: {cases}{more}.")
+    return " ".join(told)
 
 
 def _without(sources: Sources, case: Case, error: Exception) -> str:

@@ -150,7 +150,7 @@ def gather_sources(
     fingerprint = Fingerprint.load(place.fingerprint)
     runs, damaged = all_runs(place)
     sources = Sources(place, None, fingerprint, None, runs, damaged, [], Aliases(), pictures)
-    sources.dataset = _open(dataset, sources)
+    sources.dataset = _open(dataset, sources, anonymous)
     sources.plan = sources.read(Plan, place.plan)
     if anonymous:
         sources.aliases = _numbered(sources)
@@ -162,7 +162,7 @@ def gather_sources(
     return sources
 
 
-def _open(dataset: str | Path, sources: Sources) -> Dataset | None:
+def _open(dataset: str | Path, sources: Sources, anonymous: bool) -> Dataset | None:
     """The data set, for its images; None, and a word about it, where that is not possible."""
     from autofuse.dataset.opening import open_dataset
     from autofuse.road.places import dataset_folder
@@ -170,7 +170,8 @@ def _open(dataset: str | Path, sources: Sources) -> Dataset | None:
     try:
         return open_dataset(dataset_folder(dataset))
     except AutofuseError as error:
-        sources.left_out.append(f"Pictures of cases: the data set cannot be opened ({error.problem.rstrip('.')}).")
+        why = "" if anonymous else f" ({error.problem.rstrip('.')})"
+        sources.left_out.append(f"Pictures of cases: the data set cannot be opened{why}.")
         return None
 
 

@@ -110,7 +110,7 @@ def restore_log(path: Path, history: Sequence[EpochRecord]) -> None:
 
 
 def read_log(path: Path) -> tuple[tuple[EpochRecord, ...], int]:
-    """Epochs that log.jsonl holds, in order, and how many of its lines cannot be read; nothing of a file that is absent.
+    """Epochs that log.jsonl holds, in order, and how many lines cannot be read; nothing of a file that is absent.
 
     A line that is cut or damaged costs that epoch only; an epoch that comes twice counts as it stands last. Of a file
     beyond ``MOST_LOG_BYTES`` the rest is not read.
