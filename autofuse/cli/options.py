@@ -234,7 +234,7 @@ def _scoring(parser: ArgumentParser) -> None:
     )
     group.add_argument(
         "--lesion-dilation",
-        type=quantities.whole,
+        type=quantities.dilation,
         metavar="N",
         help="steps of dilation within which true lesions are one (default: the rule's)",
     )

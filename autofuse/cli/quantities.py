@@ -63,6 +63,14 @@ def region(text: str) -> tuple[str, tuple[int, ...]]:
     return name.strip(), tuple(sorted({int(part) for part in parts}))
 
 
+def dilation(text: str) -> int:
+    """Steps of a dilation, 0 to 50."""
+    value = whole(text)
+    if value > 50:
+        raise ArgumentTypeError(f"{text!r} has to be at most 50")
+    return value
+
+
 def distance(text: str) -> float | None:
     """The distance in mm that is meant by ``text``; None for "image", the image's diagonal."""
     return None if text.strip().lower() == "image" else above_zero(text)

@@ -16,7 +16,7 @@ class Metric:
     Attributes:
         name: field of ``ClassScore``.
         title: for people.
-        best, worst: the ends of its range; worst None is the diagonal of the image.
+        best, worst: the ends of its range; worst None is the longest distance there is.
     """
 
     name: str
@@ -79,28 +79,31 @@ def comparable_values(scores: Sequence[Scores], metrics: Sequence[Metric]) -> li
     """For every class and metric the cases that can be compared, scored alike in all folders.
 
     A case that a folder has no score of counts there as worst. Where the truth has the class and the mask has not, or
-    the other way round, a distance counts as worst too. A class that neither the truth nor any mask has says nothing
-    and is left out, and so is a distance to a sparse truth.
+    the other way round, a distance counts as worst too: the diagonal of the image, or, of lesions, the rule's distance
+    if that is longer. A class that neither the truth nor any mask has says nothing and is left out, and so is a
+    distance to a sparse truth.
 
     Args:
         scores: one a folder, of the same classes.
     """
     folders = [{case.case: case for case in item.cases} for item in scores]
     cases = sorted({name for folder in folders for name in folder})
-    found = []
+    rule, found = scores[0].lesions, []
+    fixed_mm = 0.0 if rule is None or rule.distance_mm is None else rule.distance_mm
     for index, item in enumerate(scores[0].classes):
         for metric in metrics:
-            rows = {case: _row([folder.get(case) for folder in folders], index, metric) for case in cases}
+            rows = {case: _row([folder.get(case) for folder in folders], index, metric, fixed_mm) for case in cases}
             found.append(Values(item.name, metric, {case: row for case, row in rows.items() if row is not None}))
     return found
 
 
-def _row(scores: Sequence[CaseScore | None], index: int, metric: Metric) -> tuple[float, ...] | None:
+def _row(scores: Sequence[CaseScore | None], index: int, metric: Metric, fixed_mm: float) -> tuple[float, ...] | None:
     """A number for each folder; None where there is nothing to compare."""
     there = [score for score in scores if score is not None]
     if all(score.classes[index].status == "absent" for score in there) and len(there) == len(scores):
         return None
-    worst = there[0].diagonal_mm if metric.worst is None else metric.worst
+    longest = max(there[0].diagonal_mm, fixed_mm if metric.name == "lesion_hd95_mm" else 0.0)
+    worst = longest if metric.worst is None else metric.worst
     numbers = []
     for score in scores:
         number = worst if score is None else _number(score.classes[index], score.labelled_fraction, metric, worst)
@@ -114,7 +117,9 @@ def _number(row: ClassScore, labelled_fraction: float, metric: Metric, worst: fl
     value: float | None = getattr(row, metric.name)
     if value is not None:
         return value
-    # Without lesions to find or made up, F1 is not defined, and nothing was done wrong.
-    if row.status == "absent" or metric.name == "lesion_f1":
+    if row.status == "absent":
         return metric.best
-    return worst if labelled_fraction == 1 else None
+    if labelled_fraction < 1:
+        return None
+    # Without lesions to find or made up, F1 is not defined, and nothing was done wrong.
+    return metric.best if metric.name == "lesion_f1" else worst

@@ -25,7 +25,7 @@ SCORES_FILE = "scores.json"
 TABLE_FILE = "scores.csv"
 LESIONS_FILE = "lesions.csv"
 KEPT_FOLDER = "cases"
-"""Where the scores of single cases are kept, so that an interrupted evaluation goes on."""
+"""Folder with the scores of single cases, so that an interrupted evaluation goes on."""
 
 
 class Pair(NamedTuple):
@@ -37,7 +37,10 @@ class Pair(NamedTuple):
 
 
 class KeptCase(StoredValue):
-    """The score of a case, kept until all are done. ``key`` names the files and the rules that it was made from."""
+    """The score of a case, kept for the next call. ``key`` names the files and the rules that it was made from.
+
+    The schema's number rises whenever a formula changes, so that no score of another formula is taken over.
+    """
 
     kind: ClassVar[str] = "kept_case"
     schema_number: ClassVar[int] = 1
@@ -96,11 +99,13 @@ def evaluate_folder(
 
 
 def write_scores(scores: Scores, out: Path) -> None:
-    """Put scores.json and scores.csv, and lesions.csv where lesions were scored, into ``out``."""
+    """Put scores.json and scores.csv into ``out``, and lesions.csv if there are lesions; else an older one is removed."""
     scores.save(out / SCORES_FILE)
     write_bytes(out / TABLE_FILE, to_csv(scores).encode())
     if scores.lesions is not None:
         write_bytes(out / LESIONS_FILE, lesions_to_csv(scores).encode())
+    else:
+        (out / LESIONS_FILE).unlink(missing_ok=True)
 
 
 def require_complete(scores: Scores) -> None:

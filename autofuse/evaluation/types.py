@@ -171,8 +171,3 @@ class Scores(StoredValue):
     subjects: int
     bootstrap_seed: int
     bootstrap_samples: int = Field(ge=1)
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Names of the numbers that are averaged over cases."""
-        return METRICS + (LESION_METRICS if self.lesions is not None else ())

@@ -147,8 +147,8 @@ def _first_line(problem: str) -> str:
 def _rules(comparison: Comparison) -> list[str]:
     rules = [
         "All folders are scored on the same cases. A mask that is missing or cannot be scored counts as worst: Dice, "
-        "NSD and F1 0, HD95 the diagonal of the image. So does a distance where only one of truth and mask has the "
-        "class.",
+        "NSD and F1 0, HD95 the diagonal of the image (lesion-wise: the rule's distance, if that is longer). So does a "
+        "distance where only one of truth and mask has the class.",
         "A class that neither the truth nor any mask of a case has is left out there.",
         f"Intervals: {comparison.confidence:.0%}, bootstrap over subjects (percentiles; differences and ranks: "
         f"{comparison.resamples:,} resamples).",

@@ -57,8 +57,8 @@ def class_table(scores: Scores) -> PlainTable:
     )  # fmt: skip
     note = (
         f"Means over {len(scores.cases)} cases with bootstrap intervals ({scores.bootstrap_samples:,} resamples); NSD "
-        f"at {tolerance_words(scores.tolerance_mm)}; HD95 of both directions pooled; volume = predicted - reference. Empty: neither mask nor "
-        "reference; missed: only the reference; false: only the mask."
+        f"at {tolerance_words(scores.tolerance_mm)}; HD95 of both directions pooled; volume = predicted - reference. "
+        "Empty: neither mask nor reference; missed: only the reference; false: only the mask."
     )
     return PlainTable("By class", columns, tuple(rows), marked=frozenset({len(rows) - 1}), note=note)
 

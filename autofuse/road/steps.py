@@ -228,10 +228,13 @@ def evaluate(
         raise UsageError("References without predictions: a run's held-out cases are judged by the data set's own.")
     else:
         scores, folder = score_held_out(opened, place, run, into, workers, scoring)
-    if html:
-        from autofuse.road.comparing import write_scores_page
+    from autofuse.road.comparing import SCORES_PAGE, write_scores_page
 
+    if html:
         write_scores_page(scores, opened.name, folder)
+    else:
+        # A page of an earlier evaluation would contradict the tables beside it.
+        (folder / SCORES_PAGE).unlink(missing_ok=True)
     return scores, folder
 
 

@@ -67,6 +67,8 @@ def test_distances_to_a_sparse_truth_are_left_out() -> None:
     one, other = folder({"a": ("01?", "010")}), folder({"a": ("01?", "100")})
     assert liver(one, other) == {"a": (1.0, 0.0)}
     assert liver(one, other, metric=HD95) == {}
+    one, other = (folder({"a": ("01?", line)}, PLAIN) for line in ("010", "100"))
+    assert [liver(one, other, metric=COMPARABLE[name]) for name in ("lesion_dice", "lesion_f1")] == [{}, {}]
 
 
 def test_lesions_that_nobody_has_to_find_are_no_fault() -> None:
@@ -74,6 +76,13 @@ def test_lesions_that_nobody_has_to_find_are_no_fault() -> None:
     one, other = folder({"a": ("0110", "0110")}, small), folder({"a": ("0110", "0000")}, small)
     assert liver(one, other, metric=COMPARABLE["lesion_f1"]) == {"a": (1.0, 1.0)}
     assert liver(one, other, metric=COMPARABLE["lesion_hd95_mm"]) == {"a": (0.0, 0.0)}
+
+
+def test_a_missing_mask_is_no_better_than_an_empty_one() -> None:
+    """The rule's 374 mm are longer than the diagonal of this image."""
+    small = Scoring(lesions=LESION_RULES["brats-met"])
+    empty, absent = folder({"a": ("1110", "0000")}, small), folder({}, small, missing=("a",))
+    assert liver(empty, absent, metric=COMPARABLE["lesion_hd95_mm"]) == {"a": (374.0, 374.0)}
 
 
 def test_metrics_are_chosen_by_name() -> None:

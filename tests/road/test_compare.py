@@ -141,11 +141,14 @@ def test_regions_and_lesions_are_scored_as_the_command_says(raw: Path, masks: Pa
     assert scores.tolerance_mm == {"all": 2.0, "one": 0.5}
     assert scores.lesions == LesionRule(name="brats-gli, changed", dilation=3, volume_mm3=10.0, distance_mm=None)
     united = scores.cases[0].classes[0]
+    assert len((tmp_path / "out" / "lesions.csv").read_text().splitlines()) == 1 + sum(
+        len(row.lesions) for case in scores.cases for row in case.classes
+    )
+    assert (tmp_path / "out" / "scores.html").is_file()
+    act(parse(["evaluate", str(raw), "-i", str(masks / "near"), "-o", str(tmp_path / "out"), "--workers", "0"]))
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"scores.json", "scores.csv", "cases"}
     whole = Scores.load(_plain(raw, masks, tmp_path)).cases[0].classes
     assert united.tp + united.fn == sum(row.tp + row.fn for row in whole[:2])
-    assert (tmp_path / "out" / "scores.html").is_file()
-    lines = (tmp_path / "out" / "lesions.csv").read_text().splitlines()
-    assert len(lines) == 1 + sum(len(row.lesions) for case in scores.cases for row in case.classes)
 
 
 def _plain(raw: Path, masks: Path, folder: Path) -> Path:
@@ -161,6 +164,8 @@ def _plain(raw: Path, masks: Path, folder: Path) -> Path:
         (["--regions", "a=1", "a=2"], "same name"),
         (["--tolerance", "nothing=2"], "not scored"),
         (["--lesion-dilation", "2"], "lesions are not scored"),
+        (["--lesions", "plain", "--lesion-dilation", "51"], "at most 50"),
+        (["--lesions", "plain", "--lesion-distance", "inf"], "more than zero"),
         (["--regions", "all"], "is not a region"),
         (["--regions", "=1"], "is not a region"),
         (["--tolerance", "x=-1"], "is not a tolerance"),
