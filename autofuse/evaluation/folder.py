@@ -99,7 +99,7 @@ def evaluate_folder(
 
 
 def write_scores(scores: Scores, out: Path) -> None:
-    """Put scores.json and scores.csv into ``out``, and lesions.csv if there are lesions; else an older one is removed."""
+    """Put scores.json and scores.csv into ``out``, and lesions.csv if lesions were scored; else that is removed."""
     scores.save(out / SCORES_FILE)
     write_bytes(out / TABLE_FILE, to_csv(scores).encode())
     if scores.lesions is not None:
