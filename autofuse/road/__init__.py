@@ -6,6 +6,7 @@ report = road.run("Dataset104_Hippocampus", minutes=20)
 
 from autofuse.road.aligning import AlignedImage, Alignment, align
 from autofuse.road.explanation import Explained, explain
+from autofuse.road.fusing import FusedDataset, FusedImages, fuse, fuse_dataset
 from autofuse.road.inventory import Inventory
 from autofuse.road.page import PAGE_FILE, WrittenPage, report
 from autofuse.road.phantom_run import demo
@@ -20,6 +21,8 @@ __all__ = [
     "AlignedImage",
     "Alignment",
     "Explained",
+    "FusedDataset",
+    "FusedImages",
     "Inventory",
     "Predicted",
     "RunReport",
@@ -31,6 +34,8 @@ __all__ = [
     "evaluate",
     "explain",
     "fingerprint",
+    "fuse",
+    "fuse_dataset",
     "info",
     "plan",
     "predict",
