@@ -61,13 +61,14 @@ def main() -> None:
     trainer = make_trainer(asked["trainer"], asked["settings"])
     nets = trainer.networks(task).train()
     batches = {stream.name: drawn(task, max(1, round(stream.share * BATCH))) for stream in trainer.streams()}
-    (objective,) = trainer.objectives(task)
+    objectives = trainer.objectives(task)
     before, seconds = peak_memory_gib(), []
     for step in range(WARM_UP + STEPS):
         started = time.perf_counter()
-        terms = objective.terms(nets, batches, Progress(step + STEPS, 20))
-        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
-        nets.zero_grad()
+        for objective in objectives:
+            terms = objective.terms(nets, batches, Progress(step + STEPS, 20))
+            torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+            nets.zero_grad()
         seconds.append(time.perf_counter() - started)
     step_gib = peak_memory_gib() - before
     sys.stdout.write(json.dumps({"step_s": statistics.median(seconds[WARM_UP:]), "step_gib": step_gib}) + "\n")

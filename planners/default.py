@@ -14,7 +14,7 @@ from autofuse_planners.augmentation import choose_augmentation
 from autofuse_planners.challengers import choose_challengers
 from autofuse_planners.configurations import Configured, choose_configurations
 from autofuse_planners.far_background import choose_far_background
-from autofuse_planners.fusion import FUSION_TABLE, Fusion, Meeting, choose_fusion
+from autofuse_planners.fusion import FUSION_TABLE, IMAGE_LEVEL, Fusion, Meeting, choose_fusion
 from autofuse_planners.grid import Grid, choose_grid
 from autofuse_planners.length import choose_steps
 from autofuse_planners.mirroring import choose_mirroring
@@ -136,7 +136,9 @@ class DefaultPlanner(Thresholds):
 
     def choose_supervision(self, fingerprint: Fingerprint, fusion: Fusion) -> Supervision:
         """The trainer and the trainers that may do better."""
-        return choose_supervision(fingerprint, fusion.together, self, self.supervision_table, self.challenger_table)
+        tables = (self.supervision_table, self.challenger_table)
+        fused = fusion.topology == IMAGE_LEVEL
+        return choose_supervision(fingerprint, fusion.together, self, *tables, fused=fused)
 
     def choose_encoder(self, budget: Budget) -> tuple[Encoder, Decision]:
         """Plain or residual blocks."""

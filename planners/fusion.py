@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from autofuse.fingerprint.types import Fingerprint
+from autofuse.foundation.errors import DataError
 from autofuse.plan.types import Budget, Decision, RegistrationPlan, Triple
 from autofuse_planners.absence import Absence, absence_evidence, choose_dropout, measure_absence
 from autofuse_planners.alignment import Alignment, measure_alignment
@@ -177,9 +178,14 @@ def choose_fusion(
 
 
 def _topology_decision(meeting: Meeting, table: tuple[Row[Meeting], ...]) -> Decision:
-    """The topology that is asked for, else that of the first row that holds."""
+    """The topology that is asked for, else that of the first row that holds.
+
+    Raises:
+        DataError: if a fused image is asked for by its topology, of modalities that lie apart.
+    """
     fingerprint, budget = meeting.fingerprint, meeting.budget
     if budget.topology is not None:
+        _require_one_place(meeting, budget.topology)
         asked = Row("a topology is asked for", budget.topology, "whatever the rules would choose", topology_asked_for)
         table = (asked, *table)
     verdict = first_match(table, meeting)
@@ -192,6 +198,19 @@ def _topology_decision(meeting: Meeting, table: tuple[Row[Meeting], ...]) -> Dec
         alternatives = ()
     return Decision(
         what="topology", chosen=verdict.row.chosen, rule=verdict.rule, evidence=evidence, alternatives=alternatives
+    )
+
+
+def _require_one_place(meeting: Meeting, topology: str) -> None:
+    alignment = meeting.alignment
+    if topology != IMAGE_LEVEL or not (alignment.unmended or never_together(meeting).holds):
+        return
+    apart = "no case shows two modalities of one place" if not alignment.unmended else alignment.told()
+    raise DataError(
+        "One image cannot be fused of modalities that do not lie on each other: it would show everything twice.",
+        found=apart,
+        expected=f"voxels of all modalities that show the same place, to {alignment.limit_mm:.1f} mm",
+        remedy="Let the rules choose with --topology auto, or register the images first: see `autofuse align`.",
     )
 
 

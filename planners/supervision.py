@@ -20,7 +20,7 @@ from autofuse_planners.table import Finding, Row, Verdict, first_match
 from autofuse_planners.thresholds import Thresholds
 
 SUPERVISED, PARTIAL, SELF_TRAINING, COLLABORATION = "supervised", "partial", "self_training", "collaboration"
-CMFNET, PSEUDO_LABELS = "cmfnet", "pseudo_labels"
+CMFNET, PSEUDO_LABELS, FUSE4SEG = "cmfnet", "pseudo_labels", "fuse4seg"
 
 TRAININGS = 3
 """Of ``self_training`` with its defaults: two teachers and the student."""
@@ -29,6 +29,7 @@ MADE_FOR: dict[str, dict[str, Any]] = {
     CMFNET: {"topology": "specific_shared"},
     PSEUDO_LABELS: {"decoders": 2},
     COLLABORATION: {"topology": "per_modality"},
+    FUSE4SEG: {"topology": "image_level"},
 }
 """Networks that methods are made for (``topology`` and ``decoders`` of ``Trainer``), which loading them would tell."""
 
@@ -39,7 +40,7 @@ class Annotated:
 
     Attributes:
         dense, sparse, unlabelled: cases.
-        modalities: M; together: whether their voxels show the same place.
+        modalities: M; together: whether their voxels show the same place; fused: to one image.
         labelled_share: median share of labelled voxels over sparse cases, None without any.
         cover: the best covered structure's median share of its extent over sparse cases; None where not measured.
         lacking: dense cases in which a class does not occur.
@@ -50,6 +51,7 @@ class Annotated:
     unlabelled: int
     modalities: int
     together: bool
+    fused: bool
     labelled_share: float | None
     cover: float | None
     lacking: int
@@ -73,6 +75,12 @@ class Supervision:
     trainer: TrainerChoice
     challengers: tuple[Challenger, ...]
     decision: Decision
+
+
+def fused_and_dense(facts: Annotated) -> Finding:
+    """Whether an image is fused that a person can read, and every labelled case is labelled densely."""
+    made = "a fused image is made" if facts.fused else "no fused image is made"
+    return Finding(facts.fused and facts.dense > 1 and not facts.sparse, f"{made}; {facts.counts}")
 
 
 def all_dense(facts: Annotated) -> Finding:
@@ -132,6 +140,12 @@ def _apart(facts: Annotated) -> str:
 
 
 SUPERVISION_TABLE: tuple[Row[Annotated], ...] = (
+    Row(
+        "a fused image is made, of cases that are labelled densely",
+        FUSE4SEG,
+        "the image is made to be read and to be segmented from (Fuse4Seg)",
+        fused_and_dense,
+    ),
     Row("every case is densely labelled", SUPERVISED, "Dice and cross-entropy on every voxel", all_dense),
     Row(
         "labels are of several kinds",
@@ -185,16 +199,18 @@ def choose_supervision(
     rules: Thresholds,
     table: tuple[Row[Annotated], ...] = SUPERVISION_TABLE,
     challenger_table: tuple[Row[Annotated], ...] = CHALLENGER_TABLE,
+    *,
+    fused: bool = False,
 ) -> Supervision:
     """The trainer of the first row that holds, or a baseline where it is not installed, and its challengers.
 
     Args:
-        together: whether voxels of different modalities show the same place.
+        together: whether voxels of different modalities show the same place; fused: to one image.
 
     Raises:
         DataError: if no case has a label.
     """
-    facts = measure_annotation(fingerprint, together, rules)
+    facts = measure_annotation(fingerprint, together, rules, fused=fused)
     verdict = first_match(table, facts)
     wanted, baseline = verdict.row.chosen, PARTIAL if facts.sparse else SUPERVISED
     installed = wanted in rules.available_trainers
@@ -247,7 +263,9 @@ def within_time(supervision: Supervision, steps: int, minutes: float | None, rul
     return Supervision(baseline, (taught, *others), decision)
 
 
-def measure_annotation(fingerprint: Fingerprint, together: bool, rules: Thresholds) -> Annotated:
+def measure_annotation(
+    fingerprint: Fingerprint, together: bool, rules: Thresholds, *, fused: bool = False
+) -> Annotated:
     """What the fingerprint says about labels.
 
     Raises:
@@ -268,6 +286,7 @@ def measure_annotation(fingerprint: Fingerprint, together: bool, rules: Threshol
         unlabelled=counts["none"],
         modalities=len(fingerprint.modalities),
         together=together,
+        fused=fused,
         labelled_share=statistics.median(case.labelled_fraction for case in scribbled) if scribbled else None,
         cover=_cover(scribbled, len(fingerprint.class_names)),
         lacking=sum(0 in case.class_voxels for case in fingerprint.cases if case.annotation == "dense"),

@@ -178,4 +178,5 @@ class Thresholds:
         "pseudo_labels",
         "collaboration",
         "self_training",
+        "fuse4seg",
     )

@@ -125,12 +125,39 @@ def _predict(options: Namespace) -> Answer:
         run=options.run,
         folds=options.folds,
         probabilities=options.probabilities,
+        save_fused=options.save_fused,
         mirror=options.mirror,
         device=options.device,
         **_case_work(options),
     )
     code = PartialError.exit_code if predicted.failed else 0
     return answer(predicted, lambda: tables.predicted(predicted), exit_code=code)
+
+
+def _fuse(options: Namespace) -> Answer:
+    made = road.fuse(
+        options.dataset,
+        workspace=options.workspace,
+        images=options.images,
+        out=options.out,
+        run=options.run,
+        folds=options.folds,
+        device=options.device,
+    )
+    code = PartialError.exit_code if made.failed else 0
+    return answer(made, lambda: tables.fused(made), exit_code=code)
+
+
+def _fuse_dataset(options: Namespace) -> Answer:
+    made = road.fuse_dataset(
+        options.dataset,
+        options.out,
+        run=options.run,
+        only_fused=options.only_fused,
+        device=options.device,
+        **_case_work(options),
+    )
+    return answer(made, lambda: tables.fused_dataset(made))
 
 
 def _evaluate(options: Namespace) -> Answer:
@@ -304,6 +331,8 @@ ACTIONS: dict[str, Callable[[Namespace], Answer]] = {
     "preprocess": _preprocess,
     "train": _train,
     "predict": _predict,
+    "fuse": _fuse,
+    "fuse-dataset": _fuse_dataset,
     "evaluate": _evaluate,
     "compare": _compare,
     "run": _run,

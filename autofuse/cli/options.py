@@ -170,7 +170,28 @@ def _predict(parser: ArgumentParser) -> None:
         "-f", "--folds", type=quantities.folds, metavar="K,…", help="folds to average (default: all that are finished)"
     )
     parser.add_argument("--probabilities", action="store_true", help="also write the probabilities of every class")
+    parser.add_argument("--save-fused", action="store_true", help="also write the fused images that were segmented")
     parser.add_argument("--no-mirror", dest="mirror", action="store_false", help="no mirroring: faster, a little worse")
+    _device(parser)
+
+
+def _fuse(parser: ArgumentParser) -> None:
+    _dataset(parser)
+    _workspace(parser)
+    parser.add_argument("-i", "--images", metavar="DIR", help="folder of images (default: the data set's imagesTs)")
+    parser.add_argument("-o", "--out", metavar="DIR", help="where fused images go (default: fused/ in the workspace)")
+    parser.add_argument("--run", metavar="NAME", help="which run's model (default: the newest)")
+    parser.add_argument(
+        "-f", "--folds", type=quantities.folds, metavar="K,…", help="folds to average (default: all that are finished)"
+    )
+    _device(parser)
+
+
+def _fuse_dataset(parser: ArgumentParser) -> None:
+    _case_work(parser)
+    parser.add_argument("-o", "--out", metavar="FOLDER", required=True, help="where the copy goes")
+    parser.add_argument("--run", metavar="NAME", help="which run's models fuse (default: the newest)")
+    parser.add_argument("--only-fused", action="store_true", help="leave the data set's own modalities out")
     _device(parser)
 
 
@@ -365,6 +386,8 @@ OPTIONS: dict[str, Callable[[ArgumentParser], None]] = {
     "preprocess": _preprocess,
     "train": _train,
     "predict": _predict,
+    "fuse": _fuse,
+    "fuse-dataset": _fuse_dataset,
     "evaluate": _evaluate,
     "compare": _compare,
     "run": _run,

@@ -13,7 +13,17 @@ if TYPE_CHECKING:
 
     from autofuse.evaluation.comparison_types import Comparison
     from autofuse.plan.types import Plan
-    from autofuse.road import AlignedImage, Alignment, Inventory, Predicted, RunReport, TrainedFold, WrittenPage
+    from autofuse.road import (
+        AlignedImage,
+        Alignment,
+        FusedDataset,
+        FusedImages,
+        Inventory,
+        Predicted,
+        RunReport,
+        TrainedFold,
+        WrittenPage,
+    )
     from autofuse.scribbles.types import Scribbles
 
 WORST_SHOWN = 8
@@ -77,6 +87,7 @@ def predicted(masks: Predicted) -> RenderableType:
         "run": f"{masks.run}, folds {', '.join(map(str, masks.folds))}",
         "masks": f"{len(masks.cases)} in {masks.folder}",
     }
+    rows |= {"fused images": masks.fused} if masks.fused else {}
     rows |= {item.case: item.words for item in masks.incomplete}
     rows |= {f"failed: {item.case}": item.problem for item in masks.failed}
     return _facts(rows)
@@ -92,6 +103,30 @@ def compared(comparison: Comparison, folder: Path) -> RenderableType:
             rows[f"worst: {item.name}"] = f"{len(item.missing) - WORST_SHOWN} more cases"
     rows |= {f"left out: {case.case}": case.problem.splitlines()[0] for case in comparison.left_out[:WORST_SHOWN]}
     return _facts(rows | {"comparison": str(folder), "page": str(folder / "comparison.html")})
+
+
+def fused(made: FusedImages) -> RenderableType:
+    """Where the fused images are, and which cases have none."""
+    rows = {
+        "run": f"{made.run}, folds {', '.join(map(str, made.folds))}",
+        "fused images": f"{len(made.cases)} in {made.folder}",
+    }
+    return _facts(rows | {f"failed: {item.case}": item.problem for item in made.failed})
+
+
+def fused_dataset(made: FusedDataset) -> RenderableType:
+    """What the fused data set holds, and what to do with it next."""
+    known = sum(not case.unseen for case in made.training)
+    what = "the fused image alone" if made.only_fused else f"all modalities of {made.dataset} and the fused image"
+    rows = {
+        "data set": made.folder,
+        "holds": f"{len(made.training)} training and {len(made.test)} test cases: {what}",
+        "fused by": made.run,
+        "record": str(Path(made.folder) / "fused.json"),
+    }
+    if known:
+        rows["not held out"] = f"{known} training cases were fused by models that had learned from them"
+    return _facts(rows | {"next": f"autofuse run {shlex.quote(made.folder)} --minutes 60"})
 
 
 def report(ended: RunReport, folder: Path, written: Path) -> Group:

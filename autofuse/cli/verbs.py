@@ -97,6 +97,28 @@ VERBS: tuple[Verb, ...] = (
         ),
     ),
     Verb(
+        "fuse",
+        "make one fused image of each case's modalities",
+        "Writes one image of all modalities on the case's own grid, from 0 (black) to 1 (white), for people to "
+        "read. Takes the data set's test cases, or the images in any folder named alike. Needs a run of the trainer "
+        "fuse4seg: plan with --want-fused. No masks are made; `autofuse predict --save-fused` makes both.",
+        (
+            ("autofuse fuse Dataset101_BraTS13", "imagesTs with the newest finished run"),
+            ("autofuse fuse Dataset101_BraTS13 -i new_scans -o fused", "any folder of images"),
+        ),
+    ),
+    Verb(
+        "fuse-dataset",
+        "make a copy of a data set that has the fused image as a modality",
+        "Fuses every case, each training case by a model that has not learned from it, and writes a data set in "
+        "nnU-Net's raw layout: images, fused image and truth, ready to be plugged in. Images are linked, not copied, "
+        "where the disk allows it. Stopped at any moment, the same command goes on.",
+        (
+            ("autofuse fuse-dataset Dataset101_BraTS13 --out Dataset301_Fused", "modalities and fused image"),
+            ("autofuse fuse-dataset Dataset101_BraTS13 --out Dataset302_Fused --only-fused", "the fused image alone"),
+        ),
+    ),
+    Verb(
         "evaluate",
         "compare masks with references",
         "Writes Dice, normalised surface distance, 95th percentile Hausdorff distance and volume difference per "

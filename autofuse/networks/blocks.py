@@ -62,15 +62,19 @@ class InstanceNorm(nn.Module):
 
 
 class ConvolutionBlock(nn.Module):
-    """Convolution, instance norm, leaky ReLU. No bias: the norm would take it out again."""
+    """Convolution, instance norm, leaky ReLU. No bias where the norm would take it out again."""
 
     def __init__(self, spec: ConvolutionSpec) -> None:
         super().__init__()
         layer = CONVOLUTIONS[len(spec.kernel)]
         padding = tuple(width // 2 for width in spec.kernel)
-        self.convolution = layer(spec.inputs, spec.outputs, spec.kernel, spec.stride, padding, bias=False)  # type: ignore[arg-type]
+        bias = not spec.normal
+        self.convolution = layer(spec.inputs, spec.outputs, spec.kernel, spec.stride, padding, bias=bias)  # type: ignore[arg-type]
         nn.init.kaiming_normal_(self.convolution.weight, a=NEGATIVE_SLOPE)
-        self.norm = InstanceNorm(spec.outputs, spec.activated)
+        if self.convolution.bias is not None:
+            nn.init.zeros_(self.convolution.bias)
+        self.norm = InstanceNorm(spec.outputs, spec.activated) if spec.normal else None
+        self.activated = spec.activated
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, inputs, *S) to (B, outputs, *S / stride)."""
@@ -79,7 +83,9 @@ class ConvolutionBlock(nn.Module):
                 features = self.convolution(features.to(self.convolution.weight.dtype))
         else:
             features = self.convolution(features)
-        return self.norm(features)  # type: ignore[no-any-return]
+        if self.norm is not None:
+            return self.norm(features)  # type: ignore[no-any-return]
+        return F.leaky_relu(features, NEGATIVE_SLOPE, inplace=True) if self.activated else features
 
 
 class ResidualBlock(nn.Module):
@@ -93,6 +99,7 @@ class ResidualBlock(nn.Module):
         self.stride = spec.stride
         self.first = ConvolutionBlock(spec.first)
         self.second = ConvolutionBlock(spec.second)
+        assert self.second.norm is not None, "residual blocks are normalised"
         nn.init.zeros_(self.second.norm.weight)
         self.projection = None if spec.projection is None else ConvolutionBlock(spec.projection)
 

@@ -51,7 +51,7 @@ class SharedKernels(SeveralHeads):
         self.rows = Rows()
         self.unet = spec.unet.build()
         for block in self.unet.modules():
-            if isinstance(block, ConvolutionBlock):
+            if isinstance(block, ConvolutionBlock) and block.norm is not None:
                 block.norm = ModalityNorm(block.norm, spec.inlet.modalities, self.rows)
 
     def look(self, image: Tensor, presence: Tensor) -> Branches:

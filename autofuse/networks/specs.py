@@ -65,13 +65,18 @@ def kept(channels: float, size: Sizes) -> Cost:
 
 @dataclass(frozen=True)
 class ConvolutionSpec:
-    """Convolution, instance norm and (unless ``activated`` is false) leaky ReLU."""
+    """Convolution, instance norm and (unless ``activated`` is false) leaky ReLU.
+
+    Without the norm (``normal`` false) it has a bias, and what comes out at a voxel depends on the voxels around it
+    alone, not on the rest of the patch.
+    """
 
     inputs: int
     outputs: int
     kernel: Sizes
     stride: Sizes
     activated: bool = True
+    normal: bool = True
 
     def output_size(self, size: Sizes) -> Sizes:
         """Voxels per axis that come out."""
@@ -81,7 +86,9 @@ class ConvolutionSpec:
         """Cost of one sample; the norm's output counts where a non-linearity overwrites and keeps it."""
         elements = self.outputs * prod(self.output_size(size))
         taps = self.inputs * prod(self.kernel)
-        return Cost(2.0 * elements * taps, elements * (1.0 + self.activated), self.outputs * taps + 2.0 * self.outputs)
+        kept_times = 1.0 + self.activated if self.normal else 1.0
+        further = 2.0 * self.outputs if self.normal else self.outputs
+        return Cost(2.0 * elements * taps, elements * kept_times, self.outputs * taps + further)
 
     def build(self) -> nn.Module:
         """The layers, freshly initialised."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from autofuse.evaluation.calibration import BINS, OPEN_FROM, Reliability
+from autofuse.evaluation.reliability import BINS, OPEN_FROM, Reliability
 from autofuse.foundation.plain_table import PlainTable
 from autofuse.report.drawing import (
     SERIES,

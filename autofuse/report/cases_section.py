@@ -51,7 +51,8 @@ def case_pictures(case: Pictured, labels: Labels, modalities: Sequence[str], hea
     entries = legend_entries([case], labels)
     if sparse and case.reference is not None and bool((case.reference == 0).any()):
         entries = [("background", BACKGROUND), *entries]
-    return Pictures(heading, note, tuple(pictures), tuple((name, _web(colour)) for name, colour in entries))
+    legend = tuple((name, _web(colour)) for name, colour in entries)
+    return Pictures(heading, note, tuple(pictures), legend, slices=True)
 
 
 def _stroked_tiles(case: Pictured, modalities: Sequence[str]) -> list[Tile]:

@@ -135,6 +135,8 @@ class Pictures:
     pictures: tuple[Picture, ...]
     legend: tuple[tuple[str, str], ...] = ()
     """(name, colour as #rrggbb)."""
+    slices: bool = False
+    """Whether they are slices of one case, which stand in a row at one height."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ report = road.run("Dataset104_Hippocampus", minutes=20)
 from autofuse.road.aligning import AlignedImage, Alignment, align
 from autofuse.road.comparing import compare
 from autofuse.road.explanation import Explained, explain
+from autofuse.road.fusing import FusedDataset, FusedImages, fuse, fuse_dataset
 from autofuse.road.inventory import Inventory
 from autofuse.road.page import PAGE_FILE, WrittenPage, report
 from autofuse.road.phantom_run import demo
@@ -21,6 +22,8 @@ __all__ = [
     "AlignedImage",
     "Alignment",
     "Explained",
+    "FusedDataset",
+    "FusedImages",
     "Inventory",
     "Predicted",
     "RunReport",
@@ -33,6 +36,8 @@ __all__ = [
     "evaluate",
     "explain",
     "fingerprint",
+    "fuse",
+    "fuse_dataset",
     "info",
     "plan",
     "predict",

@@ -12,7 +12,7 @@ from autofuse.road.spreading import evenly
 
 if TYPE_CHECKING:
     from autofuse.dataset.types import Case, Dataset
-    from autofuse.evaluation.calibration import Reliability, Tally
+    from autofuse.evaluation.reliability import Reliability, Tally
 
 
 def measure_calibration(
@@ -23,15 +23,14 @@ def measure_calibration(
     Args:
         most: cases that are read, evenly spread over those that have probabilities and a truth.
     """
-    from autofuse.evaluation.calibration import reliabilities
-    from autofuse.inference.writing import PROBABILITIES_ENDING
+    from autofuse.evaluation.reliability import reliabilities
 
     known = {case.id: case for case in dataset.cases if case.evaluation_label or case.label}
     kept = [
         (known[case], path)
         for fold in folds
         for case in fold.plan.held_out
-        if case in known and (path := fold.held_out / f"{case}{PROBABILITIES_ENDING}").is_file()
+        if case in known and (path := _kept(fold.held_out, case)) is not None
     ]
     total, read, problems = None, 0, 0
     for case, path in evenly(kept, most):
@@ -44,6 +43,14 @@ def measure_calibration(
     return (() if total is None else reliabilities(total, dataset.labels)), read, problems
 
 
+def _kept(folder: Path, case: str) -> Path | None:
+    """The probabilities that are kept of a case; None where there are none."""
+    from autofuse.inference.writing import PROBABILITIES_ENDING
+
+    path = folder / f"{case}{PROBABILITIES_ENDING}"
+    return path if path.is_file() else None
+
+
 def _tally(dataset: Dataset, case: Case, path: Path) -> Tally:
     """What one case says; its file is only used as it was written.
 
@@ -53,7 +60,7 @@ def _tally(dataset: Dataset, case: Case, path: Path) -> Tally:
     import blosc2
 
     from autofuse.dataset.raw import load_truth
-    from autofuse.evaluation.calibration import tally_case
+    from autofuse.evaluation.reliability import tally_case
     from autofuse.foundation.files import crc32_of_file
     from autofuse.inference.record import PredictionRecord
     from autofuse.inference.writing import record_path

@@ -30,6 +30,10 @@ RANKS: dict[int, tuple[str, ...]] = {0: (), 1: ("the only one",), 2: ("worst", "
 """What so many cases stand for, the worst first."""
 MOST_CALIBRATED = 40
 """Held-out cases whose probabilities are read, evenly spread."""
+NO_PROBABILITIES = (
+    "No probabilities of held-out cases are kept in this workspace, so nothing can be said about how far they can be "
+    "believed."
+)
 ABOUT_DATA = 2
 """Paragraphs of the plan's story that are on the data."""
 
@@ -127,11 +131,9 @@ def calibration(sources: Sources) -> Section | None:
     if sources.dataset is None or not sources.main or sources.main[0].run not in sources.held_out:
         return None
     found, read, problems = measure_calibration(sources.dataset, sources.main, MOST_CALIBRATED)
-    note = f"{problems} files of probabilities could not be read and are left out." if problems else ""
-    absent = (
-        "No probabilities of held-out cases are kept in this workspace, so nothing can be said about how far they can "
-        "be believed."
-    )
+    damaged = f"The probabilities of {problems} held-out case{'' if problems == 1 else 's'} could not be read"
+    note = f"{damaged} and are left out." if problems else ""
+    absent = f"{damaged}." if problems else NO_PROBABILITIES
     return calibration_section(found, read, note, absent=absent)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from autofuse.dataset.types import Case, Dataset
 from autofuse.evaluation.scoring import Scoring
@@ -49,7 +49,7 @@ def predict_into(
     from autofuse.training.model import load_model
 
     device = device or default_device()
-    earlier = _earlier_stage(dataset, folds, cases, folder, mirror=mirror, device=device, workers=workers)
+    earlier = first_stage_masks(dataset, folds, cases, folder, mirror=mirror, device=device, workers=workers)
     models = [load_model(fold.folder, device=device) for fold in folds]
     options = PredictOptions(mirror=mirror, device=device, probabilities=probabilities)
     outcomes = predict_cases(models, dataset, cases, folder, options=options, priors=earlier, workers=workers)
@@ -127,12 +127,13 @@ def predict_with(
         folds=tuple(fold.fold for fold in folds),
         folder=str(folder.absolute()),
         cases=tuple(item.name for item in outcomes if item.error is None),
-        failed=_failures(outcomes),
+        failed=failures(outcomes),
         incomplete=_incomplete(outcomes),
     )
 
 
-def _failures(outcomes: Sequence[Outcome[PredictedCase]]) -> tuple[FailedCase, ...]:
+def failures(outcomes: Sequence[Outcome[Any]]) -> tuple[FailedCase, ...]:
+    """The cases of ``outcomes`` that failed, and why."""
     return tuple(FailedCase(case=item.name, problem=str(item.error)) for item in outcomes if item.error is not None)
 
 
@@ -186,7 +187,7 @@ def _scores_of(
     return judge_held_out(dataset, fold, scoring=rules, folder=folder / f"fold_{fold.fold}", workers=workers)
 
 
-def _earlier_stage(
+def first_stage_masks(
     dataset: Dataset,
     folds: Sequence[TrainedFold],
     cases: Sequence[Case],
@@ -203,6 +204,6 @@ def _earlier_stage(
     first = [read_fold(fold.folder.parents[1] / run / fold.folder.name) for fold in folds]
     masks = folder / FIRST_STAGE
     outcomes = predict_into(dataset, first, cases, masks, mirror=mirror, device=device, workers=workers)
-    for item in _failures(outcomes):
+    for item in failures(outcomes):
         say(f"The first stage failed: {item.case}: {item.problem}")
     return {first[0].plan.configuration: masks}

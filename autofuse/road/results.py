@@ -39,6 +39,7 @@ class Predicted(StoredValue):
         folder: where the masks are, absolute.
         cases: that have a mask now; failed: the others.
         incomplete: those of ``cases`` that lack a modality, or see a part of the image only with it.
+        fused: where the fused images are, absolute; None where none were asked for.
     """
 
     kind: ClassVar[str] = "predicted"
@@ -49,6 +50,7 @@ class Predicted(StoredValue):
     cases: tuple[str, ...]
     failed: tuple[FailedCase, ...] = ()
     incomplete: tuple[IncompleteCase, ...] = ()
+    fused: str | None = None
 
 
 class FoldReport(Value):

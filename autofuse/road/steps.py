@@ -156,6 +156,7 @@ def predict(
     run: str | None = None,
     folds: Sequence[int] | None = None,
     probabilities: bool = False,
+    save_fused: bool = False,
     mirror: bool = True,
     device: Device = "auto",
     workers: int | None = None,
@@ -167,6 +168,7 @@ def predict(
         out: where the masks go; None for the workspace.
         run: whose models (the newest finished run if None); folds: which of its folds are averaged (all if None).
         probabilities: also write the probabilities of every class.
+        save_fused: also write the fused images that were segmented, into the folder ``fused`` beside the masks.
         mirror: average over mirrored images: slower, a little better.
 
     Returns:
@@ -177,7 +179,7 @@ def predict(
 
     opened, place = open_both(dataset, workspace)
     trained = choose_run(place, run, folds)
-    return predict_with(
+    predicted = predict_with(
         opened,
         place,
         trained,
@@ -188,6 +190,12 @@ def predict(
         device=explicit(device),
         workers=workers,
     )
+    if save_fused:
+        from autofuse.road.fusing import fused_beside
+
+        made = fused_beside(Path(predicted.folder), opened, trained, None if images is None else Path(images), device)
+        predicted = predicted.model_copy(update={"fused": made.folder})
+    return predicted
 
 
 def evaluate(

@@ -9,20 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
+from autofuse.dataset.copying import CopiedCase, copied_cases, small_files, source_description
 from autofuse.dataset.description import FILE as DESCRIPTION
-from autofuse.dataset.types import Dataset
+from autofuse.dataset.label_declaration import MAX_RAW_VALUE
+from autofuse.dataset.types import Dataset, Labels
 from autofuse.foundation.console import log, say
 from autofuse.foundation.errors import AutofuseError, DataError, ModelError, ResourceError, UsageError
 from autofuse.foundation.files import crc32_of_file, sweep_temps, write_bytes
 from autofuse.foundation.values import StoredValue, short_hash
 from autofuse.foundation.workers import Outcome, run_units
-from autofuse.scribbles.layout import (
-    CopiedCase,
-    copied_cases,
-    small_files,
-    source_description,
-    with_ignore,
-)
 from autofuse.scribbles.one_case import Copying, copy_case, record_of
 from autofuse.scribbles.options import ScribbleOptions
 from autofuse.scribbles.types import CaseScribbles, Scribbles, totals
@@ -90,7 +85,7 @@ def write_scribbled(
         DataError: naming all cases that cannot be used; the others are kept.
     """
     refuse_other_content(dataset, folder, options)
-    cases = copied_cases(dataset)
+    cases = copied_cases(dataset, all_truths=True)
     sources = {copied.targets: _source_hash(dataset, copied) for copied in cases}
     whole = short_hash([_said(dataset), list(sources.values())])
     finished = _finished(folder)
@@ -133,6 +128,16 @@ def _finish(dataset: Dataset, shared: Copying, drawn: Sequence[CaseScribbles], s
         write_bytes(shared.folder / name, content)
     shutil.rmtree(shared.records, ignore_errors=True)
     return made
+
+
+def with_ignore(labels: Labels) -> Labels:
+    """The same labels with an ignore value: their own, or the next one, which nnU-Net wants to be the highest."""
+    if labels.ignore is not None:
+        return labels
+    free = max(labels.raw_values) + 1
+    if free > MAX_RAW_VALUE:
+        free = max(set(range(1, MAX_RAW_VALUE)) - set(labels.raw_values))
+    return labels.model_copy(update={"ignore": free})
 
 
 def _said(dataset: Dataset) -> object:
@@ -216,15 +221,15 @@ def _kept(
     kept: dict[tuple[str, ...], CaseScribbles | None] = {}
     for copied in cases:
         there = all((folder / target).is_file() for target in copied.targets)
-        if copied.scribbles is None:
+        if copied.label is None:
             if there and finished is not None:
                 kept[copied.targets] = None
             continue
         made = known.get(copied.case.id) or _recorded(folder, copied.case.id)
-        if made is None or made.source != sources[copied.targets] or not (folder / copied.scribbles).is_file():
+        if made is None or made.source != sources[copied.targets] or not (folder / copied.label).is_file():
             continue
-        if crc32_of_file(folder / copied.scribbles) != made.crc32:
-            raise _refusal("A scribbled label was changed after it was drawn.", folder / copied.scribbles)
+        if crc32_of_file(folder / copied.label) != made.crc32:
+            raise _refusal("A scribbled label was changed after it was drawn.", folder / copied.label)
         if there:
             kept[copied.targets] = made
     return kept

@@ -170,6 +170,14 @@ class Trainer:
         """Logits (B, C, *S) at the resolution of the image; the only thing that prediction calls."""
         raise NotImplementedError
 
+    def fuses(self, task: Task) -> bool:
+        """Whether ``fused`` gives an image."""
+        return False
+
+    def fused(self, nets: nn.ModuleDict, batch: Batch) -> Tensor | None:
+        """The image (B, 1, *S) in [0, 1] that is segmented, for people to look at; None where there is no such one."""
+        return None
+
     def after_step(self, nets: nn.ModuleDict, progress: Progress) -> None:
         """Called without gradients when all objectives of a step are done; the place where a mean teacher follows.
 

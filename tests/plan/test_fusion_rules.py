@@ -8,6 +8,7 @@ import pytest
 from plan_examples import GIB4, case_of, decision, fingerprint_of, plan_for, same_cases
 
 from autofuse.fingerprint.types import Fingerprint, GridFacts, PairFacts, RegistrationFacts
+from autofuse.foundation.errors import DataError
 from autofuse.plan.explain import to_text
 from autofuse_planners.fusion import FUSION_TABLE, Fusion, choose_fusion
 from autofuse_planners.thresholds import Thresholds
@@ -213,6 +214,21 @@ def test_a_fused_image_of_modalities_that_registration_brings_together_is_made()
     plan = plan_for("displaced rigidly", **FUSED)
     assert plan.named(plan.configuration).network.topology == "image_level"
     assert plan.registration is not None
+
+
+@pytest.mark.parametrize(("name", "words"), [("displaced for good", "mm"), ("unpaired", "no case shows two")])
+def test_a_fused_image_by_topology_is_refused_with_what_was_measured(name: str, words: str) -> None:
+    with pytest.raises(DataError, match="cannot be fused") as caught:
+        plan_for(name, topology="image_level")
+    assert words in str(caught.value.found) and "--topology auto" in str(caught.value.remedy)
+
+
+def test_who_asks_for_a_fused_image_gets_the_trainer_that_makes_it_readable() -> None:
+    plan = plan_for("aligned", **FUSED)
+    assert plan.trainer.name == "fuse4seg"
+    assert [item.trainer.name for item in plan.challengers] == ["supervised"]
+    assert "a fused image is made" in decision(plan, "trainer").rule
+    assert plan_for("aligned").trainer.name == "supervised"
 
 
 def test_a_topology_that_is_asked_for_is_planned() -> None:

@@ -45,12 +45,13 @@ def test_each_row_of_the_supervision_table_plans_a_data_set_and_says_why(name: s
 
 
 def test_every_row_of_the_supervision_table_is_reached() -> None:
-    reasons = [decision(plan_for(name), "trainer").rule for name, _, _ in SUPERVISION_ROWS]
+    plans = [plan_for("aligned", want_fused=True), *(plan_for(name) for name, _, _ in SUPERVISION_ROWS)]
+    reasons = [decision(plan, "trainer").rule for plan in plans]
     for row in SUPERVISION_TABLE:
         assert any(reason.startswith(row.when + " (") for reason in reasons), row.when
 
 
-ALL_METHODS = ("supervised", "partial", "cmfnet", "pseudo_labels", "self_training", "collaboration")
+ALL_METHODS = ("supervised", "partial", "cmfnet", "pseudo_labels", "self_training", "collaboration", "fuse4seg")
 CHALLENGED: tuple[tuple[str, str, list[str]], ...] = (
     ("isotropic", "supervised", []),
     ("scribbles on two modalities", "partial", ["cmfnet"]),

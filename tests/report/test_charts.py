@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from autofuse.evaluation.calibration import BINS, Reliability
+from autofuse.evaluation.reliability import BINS, Reliability
 from autofuse.report.calibration_section import calibration_section, reliability_chart
 from autofuse.report.drawing import SERIES, Scale, legend, shortened, ticks
 from autofuse.report.line_chart import MOST_POINTS, Line, line_chart, thinned

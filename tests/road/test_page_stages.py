@@ -195,7 +195,7 @@ def test_calibration_is_measured_where_probabilities_are_kept(copied: Travelled)
     for path in fold.held_out.glob("*.b2nd"):
         path.write_bytes(path.read_bytes()[:-9])
     _, page = report(copied)
-    assert "No probabilities of held-out cases" in page.text
+    assert "The probabilities of 1 held-out case could not be read." in page.text
 
 
 def test_a_page_that_fails_costs_no_run(copied: Travelled, capfd: pytest.CaptureFixture[str]) -> None:

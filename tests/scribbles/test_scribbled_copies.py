@@ -18,8 +18,7 @@ from autofuse.dataset.types import Labels
 from autofuse.foundation.errors import DataError, ResourceError, UsageError
 from autofuse.images import Geometry, read_image, read_label_image, write_image, write_labels
 from autofuse.scribbles import one_case
-from autofuse.scribbles.layout import with_ignore
-from autofuse.scribbles.write import AT_WORK, RECORD
+from autofuse.scribbles.write import AT_WORK, RECORD, with_ignore
 
 GRID = Geometry(SHAPE, SPACING_MM)
 IGNORED = 5

@@ -81,7 +81,7 @@ def test_no_term_knows_an_order_of_the_modalities(term: str) -> None:
 
 def test_two_modalities_are_no_special_case() -> None:
     """With M = 2, L_inter = D(p_1, p_x) + D(p_2, p_x) and L_intra is the sum of three energies."""
-    task, trainer = task_of(2), CmFNet(ramp=0.0)
+    task, trainer = task_of(2), CmFNet(ramp=0.0, inter_weight=1.0)
     nets, batch = networks(task), example_batch(task)
     found = terms_of(trainer, nets, task, batch)
     branches = nets["segmenter"].branches(batch.image, batch.present)  # type: ignore[operator]
@@ -155,7 +155,7 @@ def test_every_part_is_a_flag() -> None:
     }
     assert names == {"intra": set(TERMS) - {"intra_modal"}, "inter": set(TERMS) - {"inter_modal"}}
     twice = terms_of(CmFNet(intra_weight=2.0, inter_weight=2.0), nets, task, batch)
-    once = terms_of(CmFNet(), nets, task, batch)
+    once = terms_of(CmFNet(intra_weight=1.0, inter_weight=1.0), nets, task, batch)
     for name in ("intra_modal", "inter_modal"):
         torch.testing.assert_close(twice[name], 2 * once[name])
     late, early = (terms_of(CmFNet(), nets, task, batch, Progress(step, 100)) for step in (99, 1))

@@ -59,7 +59,7 @@ class CmFNet(Partial):
     topology: ClassVar[str | None] = "specific_shared"
 
     intra_weight: Weight = 1.0
-    inter_weight: Weight = 1.0
+    inter_weight: Weight = 0.1
     ramp: Share = 1.0
     by_certainty: bool = False
     specific_heads: bool = True

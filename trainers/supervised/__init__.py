@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from autofuse.losses import Loss, deep_supervision, dice_ce
 from autofuse.networks import build_network
+from autofuse.networks.image_level import ImageLevel
 from autofuse.plan.task import Task
 from autofuse.sampling.batch import Batch
 from autofuse.training.trainer import Batches, Objective, Progress, Trainer, Weight
@@ -73,3 +74,12 @@ class Supervised(Trainer):
         """Logits (B, C, *S) of the planned network."""
         logits: Tensor = nets["segmenter"](batch.inputs(), batch.presence())[0]
         return logits
+
+    def fuses(self, task: Task) -> bool:
+        """Whether the planned network makes one image of the modalities first."""
+        return task.configuration.network.topology == "image_level"
+
+    def fused(self, nets: nn.ModuleDict, batch: Batch) -> Tensor | None:
+        """The image (B, 1, *S) in [0, 1] that an ``image_level`` network segments; nobody taught it to be readable."""
+        network = nets["segmenter"]
+        return network.fuse(batch.inputs(), batch.presence()) if isinstance(network, ImageLevel) else None

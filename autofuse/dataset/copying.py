@@ -1,10 +1,13 @@
-"""The copy as an nnU-Net raw folder: what its dataset.json says, and which file of the source becomes which."""
+"""A changed copy of a data set as an nnU-Net raw folder: what its dataset.json says, which file becomes which, and the
+files themselves, each whole or absent."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import os
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +16,13 @@ from typing import Any
 from autofuse.dataset.description import FILE as DESCRIPTION
 from autofuse.dataset.description import Description, read_description
 from autofuse.dataset.fixed_splits import FILE as SPLITS
-from autofuse.dataset.label_declaration import MAX_RAW_VALUE
 from autofuse.dataset.nnunet import DENSE_LABELS, FLAT_ENDINGS
 from autofuse.dataset.problems import Findings
+from autofuse.dataset.raw import CaseFiles
 from autofuse.dataset.types import Case, Dataset, ImageFile, Labels
+from autofuse.foundation.files import crc32_of_file, write_atomically
+from autofuse.images import read_label_image, write_image, write_labels
+from autofuse.images.io import ending_of
 
 LABELS, TEST_LABELS = "labelsTr", "labelsTs"
 SUBJECTS = "subjects.csv"
@@ -44,22 +50,26 @@ class CopiedImage:
 
 @dataclass(frozen=True)
 class CopiedCase:
-    """One case, and the files that it has in the copy; ``None`` where there is none."""
+    """One case, and the files that it has in the copy; ``None`` where there is none.
+
+    Attributes:
+        label: what is taught; truth: what is judged by.
+    """
 
     case: Case
     images: tuple[CopiedImage, ...]
-    scribbles: str | None
-    dense: str | None
+    label: str | None
+    truth: str | None
 
     @property
     def targets(self) -> tuple[str, ...]:
         """All its files."""
-        labels = [path for path in (self.scribbles, self.dense) if path is not None]
+        labels = [path for path in (self.label, self.truth) if path is not None]
         return (*(image.target for image in self.images), *labels)
 
     @property
-    def truth(self) -> str | None:
-        """The file of the source that the dense label is copied from."""
+    def truth_source(self) -> str | None:
+        """The file of the source that the truth is copied from."""
         return self.case.evaluation_label or self.case.label
 
 
@@ -77,8 +87,12 @@ def common_ending(dataset: Dataset) -> str:
     return dataset.file_ending if all(path.endswith(dataset.file_ending) for path in paths) else ANY_IMAGE
 
 
-def copied_cases(dataset: Dataset) -> list[CopiedCase]:
-    """Training cases and test cases, with their files in the copy."""
+def copied_cases(dataset: Dataset, *, all_truths: bool) -> list[CopiedCase]:
+    """Training cases and test cases, with their files in the copy.
+
+    Args:
+        all_truths: whether training cases without a truth of their own are judged by a copy of their label.
+    """
     ending = common_ending(dataset)
     copied = []
     for cases, folder, truths in (
@@ -88,13 +102,13 @@ def copied_cases(dataset: Dataset) -> list[CopiedCase]:
         whole = ending in FLAT_ENDINGS and all(_holds_all(case) for case in cases)
         for case in cases:
             name = f"{case.id}{ending}"
-            truth = case.evaluation_label or case.label
+            truth = case.evaluation_label or (case.label if all_truths else None)
             copied.append(
                 CopiedCase(
                     case=case,
                     images=tuple(_images(case, folder, ending, whole)),
-                    scribbles=f"{LABELS}/{name}" if case.label is not None else None,
-                    dense=f"{truths}/{name}" if truth is not None else None,
+                    label=f"{LABELS}/{name}" if case.label is not None else None,
+                    truth=f"{truths}/{name}" if truth is not None else None,
                 )
             )
     return copied
@@ -113,18 +127,12 @@ def _images(case: Case, folder: str, ending: str, whole: bool) -> Iterator[Copie
             yield CopiedImage(f"{folder}/{case.id}_{channel:04d}{ending}", image, channel, as_is)
 
 
-def with_ignore(labels: Labels) -> Labels:
-    """The same labels with an ignore value: their own, or the next one, which nnU-Net wants to be the highest."""
-    if labels.ignore is not None:
-        return labels
-    free = max(labels.raw_values) + 1
-    if free > MAX_RAW_VALUE:
-        free = max(set(range(1, MAX_RAW_VALUE)) - set(labels.raw_values))
-    return labels.model_copy(update={"ignore": free})
+def small_files(dataset: Dataset, labels: Labels, added: Sequence[str] = ()) -> dict[str, bytes]:
+    """Content by name of everything beside images and labels; the description comes last.
 
-
-def small_files(dataset: Dataset, labels: Labels) -> dict[str, bytes]:
-    """Content by name of everything beside images and labels; the description comes last."""
+    Args:
+        labels: as the copy declares them; added: names of modalities that it has beside the source's.
+    """
     description = source_description(dataset)
     extensions = dict(description.content.get("autofuse", {})) if description else {}
     files: dict[str, bytes] = {}
@@ -139,17 +147,22 @@ def small_files(dataset: Dataset, labels: Labels) -> dict[str, bytes]:
     if dataset.fixed_splits and not extensions.get("splits"):
         folds = [{"train": train, "val": held_out} for train, held_out in dataset.fixed_splits]
         files[SPLITS] = _json(folds)
-    files[DESCRIPTION] = _json(_description(dataset, labels, description, extensions))
+    files[DESCRIPTION] = _json(_description(dataset, labels, added, description, extensions))
     return files
 
 
 def _description(
-    dataset: Dataset, labels: Labels, description: Description | None, extensions: dict[str, Any]
+    dataset: Dataset,
+    labels: Labels,
+    added: Sequence[str],
+    description: Description | None,
+    extensions: dict[str, Any],
 ) -> dict[str, Any]:
     """dataset.json of the copy: all that the source says, where it is still true."""
     said = description.content if description else {}
     content = {key: value for key, value in said.items() if key not in (*_OWN_KEYS, "autofuse")}
-    content["channel_names"] = {str(k): modality.name for k, modality in enumerate(dataset.modalities)}
+    names = (*(modality.name for modality in dataset.modalities), *added)
+    content["channel_names"] = {str(k): name for k, name in enumerate(names)}
     content["labels"] = _declared(labels)
     if labels.has_regions:
         content["regions_class_order"] = list(labels.region_values)
@@ -161,7 +174,7 @@ def _description(
 def _declared(labels: Labels) -> dict[str, Any]:
     single = not labels.has_regions
     foreground = {item.name: item.raw_values[0] if single else list(item.raw_values) for item in labels.classes}
-    return {"background": 0, **foreground, "ignore": labels.ignore}
+    return {"background": 0, **foreground} | ({} if labels.ignore is None else {"ignore": labels.ignore})
 
 
 def _subject_table(cases: Sequence[Case]) -> bytes:
@@ -173,3 +186,59 @@ def _subject_table(cases: Sequence[Case]) -> bytes:
 
 def _json(content: Any) -> bytes:
     return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def copy_label(source: Path, target: Path) -> None:
+    """A copy of a label, never a link: who mends one in the copy must not change the source."""
+    if not source.name.endswith(ending_of(target)):
+        image = read_label_image(source)
+        write_labels(target, image.voxels, image.geometry)
+        return
+
+    def fill(temp: Path) -> None:
+        shutil.copyfile(source, temp)
+
+    def verify(temp: Path) -> None:
+        if crc32_of_file(temp) != crc32_of_file(source):
+            raise OSError("what was read back is not what was copied")
+
+    write_atomically(target, fill, verify)
+
+
+def copy_image(files: CaseFiles, image: CopiedImage, folder: Path) -> None:
+    """Put one image into the copy: the file itself linked, or what it holds written anew.
+
+    Raises:
+        DataError: if it cannot be read.
+        ResourceError: if the disk is full.
+    """
+    target = folder / image.target
+    if image.as_is:
+        link(files.dataset.path(image.source.path), target)
+        return
+    read = files.image(image.channel)
+    assert read is not None
+    write_image(target, read.voxels, read.geometry)
+
+
+def link(source: Path, target: Path) -> None:
+    """The same file under another name; a copy where the disk or its rights do not allow that."""
+    real = source.resolve()
+    if target.exists() and (target.samefile(real) or _equal(target, real)):
+        return
+
+    def fill(temp: Path) -> None:
+        try:
+            os.link(real, temp)
+        except OSError:
+            shutil.copyfile(real, temp)
+
+    def verify(temp: Path) -> None:
+        if temp.stat().st_size != real.stat().st_size:
+            raise OSError("what was copied is shorter than its source")
+
+    write_atomically(target, fill, verify)
+
+
+def _equal(one: Path, other: Path) -> bool:
+    return one.stat().st_size == other.stat().st_size and crc32_of_file(one) == crc32_of_file(other)

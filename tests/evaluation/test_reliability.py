@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autofuse.dataset.types import IGNORE, LabelClass, Labels
-from autofuse.evaluation.calibration import BINS, OPEN_FROM, reliabilities, tally_case
+from autofuse.evaluation.reliability import BINS, OPEN_FROM, reliabilities, tally_case
 
 CLASSES = Labels(classes=(LabelClass(name="liver", raw_values=(1,)),))
 REGIONS = Labels(
