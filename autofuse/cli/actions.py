@@ -11,11 +11,13 @@ from autofuse import road
 from autofuse.cli import tables
 from autofuse.cli.answers import Answer, answer
 from autofuse.cli.pilot_answer import pilot_answer
-from autofuse.foundation.errors import DataError, PartialError
+from autofuse.foundation.errors import DataError, PartialError, UsageError
 from autofuse.road.places import demo_workspace, workspace_of
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+
+    from autofuse.evaluation.scoring import Scoring
 
 
 def act(options: Namespace) -> Answer:
@@ -159,7 +161,7 @@ def _fuse_dataset(options: Namespace) -> Answer:
 
 
 def _evaluate(options: Namespace) -> Answer:
-    from autofuse.evaluation.table import case_table, summary_table
+    from autofuse.evaluation.table import case_table, lesion_table, summary_table
 
     scores, folder = road.evaluate(
         options.dataset,
@@ -167,12 +169,16 @@ def _evaluate(options: Namespace) -> Answer:
         references=options.references,
         out=options.out,
         run=options.run,
+        scoring=_scoring(options),
+        html=options.html,
         **_case_work(options),
     )
+    by_lesion = () if scores.lesions is None else (lambda: lesion_table(scores).to_rich(),)
     return answer(
         scores,
         lambda: case_table(scores, worst=tables.WORST_SHOWN),
         lambda: summary_table(scores),
+        *by_lesion,
         lambda: tables.where({"scores": str(folder)}),
         exit_code=PartialError.exit_code if scores.failed else 0,
         folder=lambda: str(folder),
@@ -201,6 +207,59 @@ def _judge_fused(options: Namespace) -> Answer:
     )
 
 
+def _compare(options: Namespace) -> Answer:
+    from autofuse.evaluation.comparison_table import comparison_tables
+
+    compared, folder = road.compare(
+        options.dataset,
+        options.folders,
+        references=options.references,
+        out=options.out,
+        common=options.common,
+        names=options.names,
+        metrics=options.metrics,
+        scoring=_scoring(options),
+        **_case_work(options),
+    )
+    incomplete = any(item.missing for item in compared.folders)
+    found = comparison_tables(compared, baseline_only=True)
+    return answer(
+        compared,
+        *(table.to_rich for table in found),
+        lambda: tables.compared(compared, folder),
+        exit_code=PartialError.exit_code if incomplete else 0,
+        folder=lambda: str(folder),
+    )
+
+
+def _scoring(options: Namespace) -> Scoring:
+    """What is to be scored.
+
+    Raises:
+        UsageError: if a rule for lesions is changed that was not asked for.
+    """
+    from autofuse.dataset.types import LabelClass
+    from autofuse.evaluation.scoring import LESION_RULES, Scoring
+
+    given = dict(options.tolerance or ())
+    changes = {"dilation": options.lesion_dilation, "volume_mm3": options.lesion_volume}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if hasattr(options, "lesion_distance"):
+        changes["distance_mm"] = options.lesion_distance
+    if changes and options.lesions is None:
+        raise UsageError("A rule for lesions is changed, but lesions are not scored.", remedy="Add --lesions plain.")
+    rule = None if options.lesions is None else LESION_RULES[options.lesions]
+    if rule is not None and changes:
+        rule = rule.model_validate({**rule.model_dump(), **changes, "name": f"{rule.name}, changed"})
+    tolerance: dict[str, Any] = {"tolerance_mm": given.pop(None)} if None in given else {}
+    return Scoring(
+        regions=tuple(LabelClass(name=name, raw_values=values) for name, values in options.regions or ()),
+        tolerances_mm=given,
+        lesions=rule,
+        **tolerance,
+    )
+
+
 def _run(options: Namespace) -> Answer:
     report = road.run(
         options.dataset,
@@ -215,6 +274,18 @@ def _run(options: Namespace) -> Answer:
     place = workspace_of(options.dataset, options.workspace)
     shown, more = pilot_answer(options, place)
     return _ending(report, place.folder, *shown, **more)
+
+
+def _report(options: Namespace) -> Answer:
+    made = road.report(
+        options.dataset,
+        workspace=options.workspace,
+        run=options.run,
+        out=options.out,
+        anonymous=options.anonymous,
+        pictures=options.pictures,
+    )
+    return answer(made, lambda: tables.page(made))
 
 
 def _align(options: Namespace) -> Answer:
@@ -285,8 +356,9 @@ def _ending(
     report: road.RunReport, folder: Path, *before: Callable[[], RenderableType], **more: Callable[[], Any]
 ) -> Answer:
     code = PartialError.exit_code if report.failed else 0
-    show = (*before, lambda: tables.report(report, folder))
-    return answer(report, *show, exit_code=code, workspace=lambda: str(folder), **more)
+    page = folder / "report" / road.PAGE_FILE
+    more |= {"workspace": lambda: str(folder), "page": lambda: str(page) if page.exists() else None}
+    return answer(report, *before, lambda: tables.report(report, folder, page), exit_code=code, **more)
 
 
 def _info(options: Namespace) -> Answer:
@@ -306,7 +378,9 @@ ACTIONS: dict[str, Callable[[Namespace], Answer]] = {
     "fuse-dataset": _fuse_dataset,
     "evaluate": _evaluate,
     "judge-fused": _judge_fused,
+    "compare": _compare,
     "run": _run,
+    "report": _report,
     "align": _align,
     "scribble": _scribble,
     "export": _export,

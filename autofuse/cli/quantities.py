@@ -42,6 +42,51 @@ def share(text: str) -> float:
     return value
 
 
+def tolerance(text: str) -> tuple[str | None, float]:
+    """A tolerance in mm for everything ("2") or for one class ("tumour=2"); not below zero."""
+    name, equals, number = text.rpartition("=")
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0) or (equals and not name):
+        raise ArgumentTypeError(f"{text!r} is not a tolerance in mm; write it like 2 or tumour=2")
+    return (name if equals else None), value
+
+
+def region(text: str) -> tuple[str, tuple[int, ...]]:
+    """A name and the label values that it unites: "TC=1,3,4"."""
+    name, equals, values = text.partition("=")
+    parts = values.split(",")
+    if not (name.strip() and equals and all(re.fullmatch(r"\s*[0-9]{1,5}\s*", part) for part in parts)):
+        raise ArgumentTypeError(f"{text!r} is not a region; write it like TC=1,3,4")
+    return name.strip(), tuple(sorted({int(part) for part in parts}))
+
+
+def dilation(text: str) -> int:
+    """Steps of a dilation, 0 to 50."""
+    value = whole(text)
+    if value > 50:
+        raise ArgumentTypeError(f"{text!r} has to be at most 50")
+    return value
+
+
+def distance(text: str) -> float | None:
+    """The distance in mm that is meant by ``text``; None for "image", the image's diagonal."""
+    return None if text.strip().lower() == "image" else above_zero(text)
+
+
+def not_negative(text: str) -> float:
+    """The number meant by ``text``, zero or more."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise ArgumentTypeError(f"{text!r} is not a number of at least zero")
+    return value
+
+
 def positive(value: float, text: str) -> float:
     """``value``, if it is finite and above zero."""
     if not (math.isfinite(value) and value > 0):

@@ -123,10 +123,30 @@ VERBS: tuple[Verb, ...] = (
         "evaluate",
         "compare masks with references",
         "Writes Dice, normalised surface distance, 95th percentile Hausdorff distance and volume difference per "
-        "case and class as JSON, CSV and a table. Without -i it judges the newest run's held-out cases.",
+        "case and class or region as JSON, CSV and a table, and the same lesion by lesion if asked for. Without -i it "
+        "judges the newest run's held-out cases. Interrupted, it goes on where it stopped.",
         (
             ("autofuse evaluate Dataset104_Hippocampus", "the newest run on its held-out cases"),
             ("autofuse evaluate Dataset104_Hippocampus -i masks -r labelsTs", "a folder against another"),
+            (
+                "autofuse evaluate Dataset101_BraTS13 -i masks --regions WT=1,2,3,4 TC=1,3,4 ET=4 --lesions brats-gli",
+                "regions, and lesion by lesion as BraTS 2023 does it",
+            ),
+        ),
+    ),
+    Verb(
+        "compare",
+        "compare folders of masks with each other",
+        "Scores two or more folders of masks on the same cases and tells, per class or region and metric, how far they "
+        "lie apart: the paired difference with its bootstrap interval over subjects, Wilcoxon's signed-rank test with "
+        "Holm's correction, and ranks as challenges make them, with how stable they are. A case without a mask counts "
+        "as worst. Writes JSON, CSV and a page that opens without a network. Interrupted, it goes on where it stopped.",
+        (
+            ("autofuse compare Dataset104_Hippocampus masks_old masks_new", "is the new one better?"),
+            (
+                "autofuse compare Dataset101_BraTS13 a b c --regions WT=1,2,3,4 ET=4 --names early late both",
+                "three of them, by regions",
+            ),
         ),
     ),
     Verb(
@@ -182,6 +202,18 @@ VERBS: tuple[Verb, ...] = (
         (
             ("autofuse import hippocampus.zip", "under the name that it brings"),
             ("autofuse import hippocampus.zip --name theirs", "under another; `autofuse predict theirs` segments then"),
+        ),
+    ),
+    Verb(
+        "report",
+        "write one page on the data, the plan, the training and the scores",
+        "Writes one HTML file that holds everything (pictures too), loads nothing from a network, and can be read in a "
+        "browser or printed: what the data are, what was decided and why, learning curves, scores with intervals, the "
+        "best, median and worst case, calibration, versions and commands. It tells as much as the workspace holds by "
+        "now, and changes nothing there. `autofuse run` writes it at its end.",
+        (
+            ("autofuse report Dataset104_Hippocampus", "report/report.html in the workspace"),
+            ("autofuse report Dataset104_Hippocampus --anonymous --out page.html", "cases numbered, not named"),
         ),
     ),
     Verb(

@@ -5,6 +5,7 @@ report = road.run("Dataset104_Hippocampus", minutes=20)
 """
 
 from autofuse.road.aligning import AlignedImage, Alignment, align
+from autofuse.road.comparing import compare
 from autofuse.road.explanation import Explained, explain
 from autofuse.road.exporting import Exported, export_model
 from autofuse.road.exporting_onnx import ExportedOnnx, export_onnx
@@ -12,6 +13,7 @@ from autofuse.road.fusing import FusedDataset, FusedImages, fuse, fuse_dataset
 from autofuse.road.importing import Imported, import_model
 from autofuse.road.inventory import Inventory
 from autofuse.road.judging_fused import judge_fused
+from autofuse.road.page import PAGE_FILE, WrittenPage, report
 from autofuse.road.phantom_run import demo
 from autofuse.road.results import Predicted, RunReport
 from autofuse.road.runs import TrainedFold
@@ -20,6 +22,7 @@ from autofuse.road.steps import check, evaluate, fingerprint, info, plan, predic
 from autofuse.road.whole import run
 
 __all__ = [
+    "PAGE_FILE",
     "AlignedImage",
     "Alignment",
     "Explained",
@@ -32,8 +35,10 @@ __all__ = [
     "Predicted",
     "RunReport",
     "TrainedFold",
+    "WrittenPage",
     "align",
     "check",
+    "compare",
     "demo",
     "evaluate",
     "explain",
@@ -48,6 +53,7 @@ __all__ = [
     "plan",
     "predict",
     "preprocess",
+    "report",
     "run",
     "scribble",
     "train",
