@@ -157,13 +157,14 @@ def _secrets(chosen: ChosenModel, folds: Sequence[TrainedFold], name: str) -> Se
 
 def _scores(chosen: ChosenModel) -> HeldOutScores | None:
     """Held-out scores of these folds as far as they were made; prediction of a whole run makes them."""
-    from autofuse.road.judging import kept_scores
+    from autofuse.road.judging import joined_scores, kept_scores, subjects_of
     from autofuse.sharing.summary import summarise_scores
 
     if chosen.imported is not None:
         return chosen.imported.scores
     parts = [scores for fold in chosen.folds if (scores := kept_scores(fold)) is not None]
-    return summarise_scores(parts, read_plan(chosen.folds[0]).labels)
+    labels = read_plan(chosen.folds[0]).labels
+    return summarise_scores(joined_scores(labels, parts, subjects=subjects_of(chosen.dataset)))
 
 
 def _data(chosen: ChosenModel) -> DataSummary | None:

@@ -102,7 +102,7 @@ def test_only_what_predicts_is_in_it(travelled: Travelled, bundle: Path) -> None
         weights = archive.getinfo(f"{home}/last.safetensors").file_size
     assert (run.labelled, run.unlabelled, run.held_out, run.subjects) == ((), (), (), {})
     assert weights <= (fold.folder / "last.safetensors").stat().st_size
-    for words in ("Licence: CC0", "T1 + FLAIR", "5 cases of 5 subjects", "On 1 cases", "lesion"):
+    for words in ("Licence: CC0", "T1 + FLAIR", "5 cases of 5 subjects", "On 1 cases of 1 subjects", "lesion"):
         assert words in card
 
 

@@ -118,17 +118,17 @@ def score(case: str, dice: float) -> CaseScore:
         volume_difference_ml=0.0,
         volume_difference_relative=0.0,
     )
-    return CaseScore(case=case, labelled_fraction=1.0, classes=(row,))
+    return CaseScore(case=case, labelled_fraction=1.0, diagonal_mm=10.0, classes=(row,))
 
 
-def test_scores_of_folds_are_joined_without_their_cases() -> None:
+def test_scores_are_told_without_their_cases() -> None:
     labels = Labels(classes=(LabelClass(name="tumour", raw_values=(1,)),))
-    folds = [summarise([score("anna", 0.5), score("bert", 0.7)], labels), summarise([score("cleo", 0.9)], labels)]
-    joined = summarise_scores(folds, labels)
-    assert joined is not None and joined.cases == 3
-    assert joined.classes[0].statistics["dice"].mean == pytest.approx(0.7)
-    assert "anna" not in joined.model_dump_json()
-    assert summarise_scores([], labels) is None
+    cases = [score("anna", 0.5), score("anna 2", 0.7), score("cleo", 0.9)]
+    told = summarise_scores(summarise(cases, labels, subjects={"anna 2": "anna"}))
+    assert told is not None and (told.cases, told.subjects) == (3, 2)
+    assert told.classes[0].statistics["dice"].mean == pytest.approx(0.7)
+    assert "anna" not in told.model_dump_json()
+    assert summarise_scores(summarise([], labels)) is None
 
 
 def test_the_card_says_what_is_not_known(good_bundle: Path, tmp_path: Path) -> None:
