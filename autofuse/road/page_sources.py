@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound=StoredValue)
 
+MOST_NAMED = 6
+"""Modalities that are named at the top of the page; of more, only the number is told."""
+
 
 @dataclass
 class Sources:
@@ -107,7 +110,7 @@ class Sources:
         """What is told first."""
         told = [
             ("cases", str(len(self.fingerprint.cases))),
-            ("modalities", ", ".join(self.fingerprint.modalities)),
+            ("modalities", self._modalities()),
             ("classes", str(len(self.fingerprint.class_names))),
             ("stage", self._stage()),
         ]
@@ -120,6 +123,10 @@ class Sources:
             if test is not None and test.mean_dice is not None:
                 told.append(("test Dice", f"{test.mean_dice:.3f}"))
         return tuple(told)
+
+    def _modalities(self) -> str:
+        names = self.fingerprint.modalities
+        return ", ".join(names) if len(names) <= MOST_NAMED else str(len(names))
 
     def _stage(self) -> str:
         if self.plan is None:

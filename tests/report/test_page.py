@@ -146,7 +146,7 @@ def test_scores_are_told_with_their_intervals() -> None:
 def test_many_cases_are_listed_in_part_and_that_is_said() -> None:
     scores = scores_of(*[1] * (MOST_CASES + 5))
     text = read_page(page_of(scores_section([Judged("x", scores)]))).text
-    assert "5 better cases are left out" in text
+    assert "Left out, and better: 5 cases" in text
 
 
 def test_without_scores_or_runs_a_sentence_says_so() -> None:
@@ -160,7 +160,7 @@ def test_failed_cases_are_told_and_can_be_kept_quiet() -> None:
     loud = read_page(page_of(scores_section([Judged("x", scores)]))).text
     quiet = read_page(page_of(scores_section([Judged("x", scores)], named_problems=False))).text
     assert "case_99: no mask in /home/somebody" in loud
-    assert "1 cases could not be scored" in quiet and "case_99" not in quiet and "somebody" not in quiet
+    assert "in no mean: 1 case." in quiet and "case_99" not in quiet and "somebody" not in quiet
 
 
 def test_folds_share_a_drawing_and_lost_lines_are_told() -> None:
