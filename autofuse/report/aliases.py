@@ -79,5 +79,12 @@ def numbered(cases: Iterable[str]) -> Aliases:
     return Aliases({case: f"case {number}" for number, case in enumerate(dict.fromkeys(cases), start=1)})
 
 
+def without_folders(words: str, folders: Iterable[str]) -> str:
+    """The words with paths relative to ``folders``; of any other absolute path only the last part is left."""
+    for folder in folders:
+        words = words.replace(f"{folder.rstrip('/')}/", "")
+    return re.sub(r"(?<![\w.…/])/(?:[^\s/]+/)+([^\s/]+)", r"…/\1", words)
+
+
 def _subjects(value: Fingerprint) -> list[str]:
     return list(dict.fromkeys(case.subject for case in value.cases))

@@ -83,12 +83,12 @@ def scores(sources: Sources) -> Section:
     judged: list[tuple[bool, Judged]] = []
     for name, found in sources.held_out.items():
         note = f"Each case was judged by the fold that held it out: {_counted(sources.runs[name])}."
-        judged.append((name == first, Judged(f"Held-out cases, {name}", sources.aliases.scores(found), note)))
+        judged.append((name == first, Judged(f"Held-out cases, {name}", sources.shown_scores(found), note)))
     for place, found in sources.other_scores.items():
         run, _, what = place.rpartition("/")
         title = f"Test cases, {run}" if what == "test" else sources.aliases.text(place)
         note = _about_tests(sources, run) if what == "test" else ""
-        judged.append((run == first, Judged(title, sources.aliases.scores(found), note)))
+        judged.append((run == first, Judged(title, sources.shown_scores(found), note)))
     judged.sort(key=lambda item: not item[0])
     return scores_section([item for _, item in judged], named_problems=not sources.aliases.hide)
 
@@ -295,5 +295,5 @@ def _about_tests(sources: Sources, run: str) -> str:
 
 def _without(sources: Sources, case: Case, error: Exception) -> str:
     """Why a case is not shown."""
-    why = "" if sources.aliases.hide else f" ({error})"
+    why = "" if sources.aliases.hide else f" ({sources.said(str(error))})"
     return f"Pictures of {sources.aliases.of(case.id)}: a file of it cannot be used{why}."

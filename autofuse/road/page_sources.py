@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -71,7 +72,7 @@ class Sources:
         """Scores of held-out cases over all judged folds, by run; under the cases' ids."""
         found = {}
         for name, folds in self.runs.items():
-            parts = [scores for fold in folds if (scores := kept_scores(fold)) is not None]
+            parts = self._parts(folds)
             if len(parts) == 1:
                 found[name] = parts[0]
             elif parts:
@@ -80,6 +81,34 @@ class Sources:
                 except ModelError as error:
                     self.warnings.append(f"The held-out scores of {name} are left out: {error.problem}")
         return found
+
+    def _parts(self, folds: Sequence[TrainedFold]) -> list[Scores]:
+        """The scores of each judged fold; where there are several, those that fit the labels of the run's plan."""
+        parts = [scores for fold in folds if (scores := kept_scores(fold)) is not None]
+        if len(parts) < 2:
+            return parts
+        try:
+            labels = read_plan(folds[0]).labels.digest()
+        except ModelError:
+            return parts  # to be named by whoever joins them
+        fitting = [scores for scores in parts if scores.labels_digest == labels]
+        if len(fitting) < len(parts):
+            self.warnings.append(f"Scores of {folds[0].run} that were made with other labels are left out.")
+        return fitting
+
+    def said(self, words: str) -> str:
+        """The words of an error as they may stand in the page: without folders of this machine, and without ids where
+        those are hidden."""
+        from autofuse.report.aliases import without_folders
+
+        folders = [str(self.place.folder), *([self.dataset.root] if self.dataset is not None else [])]
+        return self.aliases.text(without_folders(words, folders))
+
+    def shown_scores(self, scores: Scores) -> Scores:
+        """The scores with cases named as they are to be shown."""
+        named = self.aliases.scores(scores)
+        failed = [item.model_copy(update={"problem": self.said(item.problem)}) for item in named.failed]
+        return named.model_copy(update={"failed": tuple(failed)})
 
     @functools.cached_property
     def other_scores(self) -> dict[str, Scores]:
@@ -103,7 +132,7 @@ class Sources:
             return kind.load(path) if path.exists() else None
         except ModelError as error:
             where = path.relative_to(self.place.folder).as_posix()
-            self.warnings.append(self.aliases.text(f"{where} is left out: {error.problem}"))
+            self.warnings.append(self.said(f"{where} is left out: {error.problem}"))
             return None
 
     def facts(self) -> tuple[tuple[str, str], ...]:

@@ -15,7 +15,7 @@ from autofuse.evaluation.metrics import score_case
 from autofuse.evaluation.summary import summarise
 from autofuse.evaluation.types import Failure, Scores
 from autofuse.foundation.plain_table import PlainTable
-from autofuse.report.aliases import Aliases, numbered
+from autofuse.report.aliases import Aliases, numbered, without_folders
 from autofuse.report.data_section import data_section
 from autofuse.report.embedded import WIDEST, embedded
 from autofuse.report.ensemble_section import EnsembleChoice, ensemble_section
@@ -219,6 +219,12 @@ def test_numbers_stand_for_cases_everywhere() -> None:
     hidden = numbered([case.id for case in fingerprint.cases]).fingerprint(fingerprint)
     assert [case.id for case in hidden.cases][:2] == ["case 1", "case 2"]
     assert all(case.subject.startswith("subject ") for case in hidden.cases)
+
+
+def test_folders_of_the_machine_are_left_out() -> None:
+    words = "no mask in /data/ws/runs/x nor in /home/somebody/masks/a.nii.gz, see 3/4 and a/b/c"
+    told = without_folders(words, ["/data/ws"])
+    assert told == "no mask in runs/x nor in …/a.nii.gz, see 3/4 and a/b/c"
 
 
 def test_pictures_are_small_and_flat_ones_exact() -> None:
