@@ -179,6 +179,28 @@ def _evaluate(options: Namespace) -> Answer:
     )
 
 
+def _judge_fused(options: Namespace) -> Answer:
+    from autofuse.evaluation.fusion.greys import Window
+    from autofuse.evaluation.fusion.table import fusion_table
+
+    scores, folder = road.judge_fused(
+        options.dataset,
+        options.fused,
+        segmenter=options.segmenter,
+        windows={name: Window(lower=lower, upper=upper) for name, lower, upper in options.windows},
+        out=options.out,
+        device=options.device,
+        **_case_work(options),
+    )
+    return answer(
+        scores,
+        lambda: fusion_table(scores),
+        lambda: tables.where({"scores": str(folder)}),
+        exit_code=PartialError.exit_code if scores.failed else 0,
+        folder=lambda: str(folder),
+    )
+
+
 def _run(options: Namespace) -> Answer:
     report = road.run(
         options.dataset,
@@ -275,6 +297,7 @@ ACTIONS: dict[str, Callable[[Namespace], Answer]] = {
     "fuse": _fuse,
     "fuse-dataset": _fuse_dataset,
     "evaluate": _evaluate,
+    "judge-fused": _judge_fused,
     "run": _run,
     "report": _report,
     "align": _align,

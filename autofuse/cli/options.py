@@ -203,6 +203,30 @@ def _evaluate(parser: ArgumentParser) -> None:
     parser.add_argument("--run", metavar="NAME", help="which run to judge (default: the newest)")
 
 
+def _judge_fused(parser: ArgumentParser) -> None:
+    _case_work(parser)
+    parser.add_argument(
+        "-i", "--fused", metavar="DIR", help="folder of fused images (default: none, the trivial fusions alone)"
+    )
+    parser.add_argument(
+        "--segmenter",
+        metavar="DIR",
+        help="run, fold or data set's workspace folder of a model trained on single images; gives every image a Dice",
+    )
+    parser.add_argument(
+        "--window",
+        dest="windows",
+        type=quantities.window,
+        action="append",
+        default=[],
+        metavar="NAME=LOW,HIGH",
+        help="intensities that become black and white, of a modality or of `fused`; may be repeated (default: "
+        "percentiles)",
+    )
+    parser.add_argument("-o", "--out", metavar="DIR", help="where the tables go (default: scores/ in the workspace)")
+    _device(parser)
+
+
 def _run(parser: ArgumentParser) -> None:
     _case_work(parser)
     _dials(parser, "time for the whole command; training gets what the rest leaves")
@@ -318,6 +342,7 @@ OPTIONS: dict[str, Callable[[ArgumentParser], None]] = {
     "fuse": _fuse,
     "fuse-dataset": _fuse_dataset,
     "evaluate": _evaluate,
+    "judge-fused": _judge_fused,
     "run": _run,
     "report": _report,
     "align": _align,

@@ -64,6 +64,18 @@ def whole(text: str) -> int:
     return int(text)
 
 
+def window(text: str) -> tuple[str, float, float]:
+    """The name, the lower and the upper end meant by ``text``: "CT=-160,240"."""
+    name, sign, ends = text.rpartition("=")
+    try:
+        lower, upper = (float(part) for part in ends.split(","))
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is no window; write it like CT=-160,240") from None
+    if not sign or not name or not (math.isfinite(lower) and math.isfinite(upper)):
+        raise ArgumentTypeError(f"{text!r} is no window; write it like CT=-160,240")
+    return name, lower, upper
+
+
 def folds(text: str) -> tuple[int, ...] | None:
     """Fold numbers in ``text`` ("0", "0,2"), each once; None for "all"."""
     if text.strip().lower() == "all":

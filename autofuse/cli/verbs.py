@@ -129,6 +129,23 @@ VERBS: tuple[Verb, ...] = (
         ),
     ),
     Verb(
+        "judge-fused",
+        "score fused images, beside fusions that need no training",
+        "Writes entropy, standard deviation, spatial frequency, mutual information, SCD, VIF, Qabf and SSIM of fused "
+        "images (<case>.nii.gz on the cases' own grids) as JSON, CSV and a table, always beside the pixel maximum, the "
+        "mean, a Laplacian pyramid and each source alone: image metrics can be won by copying a source. With "
+        "--segmenter, a model that was trained on single images says how much of the labels is still to be seen in "
+        "each. Without -i only the trivial fusions are scored. Stopped at any moment, the same command goes on.",
+        (
+            ("autofuse judge-fused Dataset101_BraTS13 -i fused", "a folder of fused images against trivial fusions"),
+            ("autofuse judge-fused Dataset101_BraTS13", "the trivial fusions alone: the bar for every other"),
+            (
+                "autofuse judge-fused Dataset101_BraTS13 -i fused --segmenter autofuse_workspace/Dataset301_Single",
+                "also the Dice of a segmenter that was trained on single images",
+            ),
+        ),
+    ),
+    Verb(
         "run",
         "do it all: from a folder of images to masks and scores",
         "Checks, measures, plans, prepares, trains, predicts the held-out and the test cases and prints the "

@@ -8,6 +8,7 @@ from autofuse.road.aligning import AlignedImage, Alignment, align
 from autofuse.road.explanation import Explained, explain
 from autofuse.road.fusing import FusedDataset, FusedImages, fuse, fuse_dataset
 from autofuse.road.inventory import Inventory
+from autofuse.road.judging_fused import judge_fused
 from autofuse.road.page import PAGE_FILE, WrittenPage, report
 from autofuse.road.phantom_run import demo
 from autofuse.road.results import Predicted, RunReport
@@ -37,6 +38,7 @@ __all__ = [
     "fuse",
     "fuse_dataset",
     "info",
+    "judge_fused",
     "plan",
     "predict",
     "preprocess",
