@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from pydantic import JsonValue
 
@@ -33,11 +34,15 @@ class Aliases:
 
     def text(self, words: str) -> str:
         """The words with every id in them replaced, as far as an id can be told from other words."""
-        ids = sorted((case for case in self.names if len(case) >= SHORTEST_IN_TEXT), key=len, reverse=True)
-        if not ids:
+        if self._ids is None:
             return words
-        pattern = r"(?<!\w)(?:" + "|".join(re.escape(case) for case in ids) + r")(?!\w)"
-        return re.sub(pattern, lambda found: self.names[found.group()], words)
+        return self._ids.sub(lambda found: self.names[found.group()], words)
+
+    @cached_property
+    def _ids(self) -> re.Pattern[str] | None:
+        """Every id that can be told from other words, longer ones first."""
+        ids = sorted((case for case in self.names if len(case) >= SHORTEST_IN_TEXT), key=len, reverse=True)
+        return re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, ids)) + r")(?!\w)") if ids else None
 
     def within(self, value: JsonValue) -> JsonValue:
         """The same for every text in a value, however deep, and for the keys of its mappings."""
@@ -72,6 +77,13 @@ class Aliases:
 def numbered(cases: Iterable[str]) -> Aliases:
     """Aliases "case 1", "case 2" ... in the order of the cases; each case once."""
     return Aliases({case: f"case {number}" for number, case in enumerate(dict.fromkeys(cases), start=1)})
+
+
+def without_folders(words: str, folders: Iterable[str]) -> str:
+    """The words with paths relative to ``folders``; of any other absolute path only the last part is left."""
+    for folder in folders:
+        words = words.replace(f"{folder.rstrip('/')}/", "")
+    return re.sub(r"(?<![\w.…/])/(?:[^\s/]+/)+([^\s/]+)", r"…/\1", words)
 
 
 def _subjects(value: Fingerprint) -> list[str]:

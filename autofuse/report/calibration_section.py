@@ -21,7 +21,7 @@ from autofuse.report.drawing import (
     series_class,
     ticks,
 )
-from autofuse.report.page import Block, Drawing, Drawings, Numbers, Section, Words
+from autofuse.report.page import Block, Drawing, Drawings, Numbers, Section, Words, counted
 
 MOST_CLASSES = 16
 _SIDE, _LEFT, _TOP, _BOTTOM, _WIDTH = 330.0, 58.0, 28.0, 42.0, 520.0
@@ -37,7 +37,7 @@ def calibration_section(
         return Section("calibration", "Calibration", (Words(absent),))
     rows = tuple((item.name, f"{item.error:.3f}", f"{sum(item.voxels):,}") for item in known)
     about = (
-        f"From {cases} held-out case{'' if cases == 1 else 's'}, over voxels where the class is or has a probability "
+        f"From {counted(cases, 'held-out case')}, over voxels where the class is or has a probability "
         f"of at least {OPEN_FROM:g}; {BINS} bins of equal width. The expected calibration error (ECE) is the mean "
         "distance of a voxel's curve from the diagonal: 0 where probabilities mean what they say."
     )

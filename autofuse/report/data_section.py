@@ -13,6 +13,9 @@ from autofuse.report.matrices import annotation_picture, presence_picture
 from autofuse.report.page import Block, Drawing, Drawings, Heading, Numbers, Pictures, Points, Section, Words
 from autofuse.report.strip_chart import Strip, described, strip_chart
 
+MOST_PAIRS = 24
+"""Of modalities, whose distances are drawn."""
+
 
 def data_section(
     fingerprint: Fingerprint, story: Sequence[str] = (), shown: Sequence[Pictures] = (), *, pictures: bool = True
@@ -85,8 +88,11 @@ def _distances(fingerprint: Fingerprint) -> list[Block]:
     if not apart:
         return []
     strips = [
-        Strip(f"{names[fixed]} - {names[moving]}", tuple(values)) for (fixed, moving), values in sorted(apart.items())
+        Strip(f"{names[fixed]} - {names[moving]}", tuple(values))
+        for (fixed, moving), values in sorted(apart.items())[:MOST_PAIRS]
     ]
     chart = strip_chart(strips, across="distance, mm", description=described(strips))
     caption = "How far two modalities lie apart: a dot per case, and the box of the middle half of the cases."
+    if len(apart) > MOST_PAIRS:
+        caption += f" The first {MOST_PAIRS} of {len(apart)} pairs."
     return [Drawings((Drawing(chart, caption),))]

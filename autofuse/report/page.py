@@ -188,6 +188,11 @@ class Page:
     language: str = field(default="en")
 
 
+def counted(number: int, noun: str) -> str:
+    """Such as "1 case" and "3 cases"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def render(page: Page) -> str:
     """The page as HTML text."""
     script = hashlib.sha256(SORTING.encode()).digest()

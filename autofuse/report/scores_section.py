@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from autofuse.evaluation.table import tolerance_words
 from autofuse.evaluation.types import ClassSummary, Scores, Statistic
 from autofuse.foundation.plain_table import PlainTable
-from autofuse.report.page import Block, Drawing, Drawings, Heading, Numbers, Section, Words
+from autofuse.report.page import Block, Drawing, Drawings, Heading, Numbers, Section, Words, counted
 from autofuse.report.strip_chart import MOST_DOTS, Strip, described, strip_chart
 
 MOST_CASES = 60
@@ -56,8 +56,9 @@ def class_table(scores: Scores) -> PlainTable:
         "false",
     )  # fmt: skip
     note = (
-        f"Means over {len(scores.cases)} cases with bootstrap intervals ({scores.bootstrap_samples:,} resamples); NSD "
-        f"at {tolerance_words(scores.tolerance_mm)}; HD95 of both directions pooled; volume = predicted - reference. "
+        f"Means over {counted(len(scores.cases), 'case')} with bootstrap intervals ({scores.bootstrap_samples:,} "
+        f"resamples); NSD at {tolerance_words(scores.tolerance_mm)}; HD95 of both directions pooled; volume = "
+        "predicted - reference. "
         "Empty: neither mask nor reference; missed: only the reference; false: only the mask."
     )
     return PlainTable("By class", columns, tuple(rows), marked=frozenset({len(rows) - 1}), note=note)
@@ -79,7 +80,7 @@ def _details(item: Judged, named_problems: bool) -> list[Block]:
     if item.note:
         blocks.append(Words(item.note))
     if scores.failed:
-        words = f"{len(scores.failed)} cases could not be scored and are in no mean."
+        words = f"Not scored, and in no mean: {counted(len(scores.failed), 'case')}."
         if named_problems:
             words += " " + " ".join(f"{case.case}: {case.problem}" for case in scores.failed[:5])
         blocks.append(Words(words, warns=True))
@@ -103,7 +104,7 @@ def _case_table(scores: Scores) -> PlainTable:
         for case in ordered[:MOST_CASES]
     ]
     left_out = len(ordered) - len(rows)
-    note = f"{left_out} better cases are left out; scores.csv has all." if left_out else ""
+    note = f"Left out, and better: {counted(left_out, 'case')}; scores.csv has all." if left_out else ""
     columns = ("case", *(item.name for item in scores.classes[:MOST_CLASSES]), "mean")
     return PlainTable("Dice by case, worst first", columns, tuple(rows), note=note)
 

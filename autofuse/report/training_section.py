@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from autofuse.foundation.plain_table import PlainTable
 from autofuse.report.line_chart import Line, line_chart
-from autofuse.report.page import Block, Drawing, Drawings, Heading, Numbers, Section, Words
+from autofuse.report.page import Block, Drawing, Drawings, Heading, Numbers, Section, Words, counted
 from autofuse.training.state import EpochRecord
 
 MOST_DRAWN = 12
 """Runs whose curves are drawn, the newest first; the others are in the table only."""
+MOST_LISTED = 200
+"""Folds in the table of runs, those of the newest runs."""
 MOST_FOLDS = 16
 """Of one run in one drawing."""
 
@@ -80,7 +82,9 @@ def _overview(runs: Sequence[RunHistory]) -> PlainTable:
             )
     columns = ("run", "fold", "configuration", "trainer", "state", "steps", "minutes", "best Dice", "note")
     note = "Best Dice: the best moving average of the validations while training, on the prepared grid."
-    return PlainTable("Runs", columns, tuple(rows), frozenset({0, 2, 3, 4, 8}), note=note)
+    if len(rows) > MOST_LISTED:
+        note += f" The newest {MOST_LISTED} of {len(rows)} folds."
+    return PlainTable("Runs", columns, tuple(rows[-MOST_LISTED:]), frozenset({0, 2, 3, 4, 8}), note=note)
 
 
 def _curves(run: RunHistory) -> list[Block]:
@@ -88,7 +92,7 @@ def _curves(run: RunHistory) -> list[Block]:
     blocks: list[Block] = [Heading(f"{run.name}{f' ({run.note})' if run.note else ''}")]
     for item in run.folds:
         if item.lost:
-            told = f"{item.lost} line{'' if item.lost == 1 else 's'} of the journal of fold {item.fold}"
+            told = f"{counted(item.lost, 'line')} of the journal of fold {item.fold}"
             blocks.append(Words(f"{told} could not be read and {'is' if item.lost == 1 else 'are'} left out.", True))
     folds = run.folds[:MOST_FOLDS]
     if len(folds) < len(run.folds):

@@ -161,15 +161,15 @@ def _summed_up(
     from autofuse.evaluation.fusion.types import FUSED, FusionScores
 
     ordered = sorted(cases, key=lambda case: case.case)
-    values = tabulate(ordered, dice)
+    values, subjects = tabulate(ordered, dice), {case.case: case.subject for case in ordered}
     return FusionScores(
         dataset=dataset.name,
         fused=None if images is None else str(images),
         stretch="declared" if FUSED in windows else "own",
         cases=tuple(ordered),
         dice=tuple(sorted(dice, key=lambda item: item.case)),
-        rows=row_statistics(values),
-        leads=leads_of(values, {case.case: case.subject for case in ordered}),
+        rows=row_statistics(values, subjects),
+        leads=leads_of(values, subjects),
         flags=flags_of(ordered),
         segmented=part,
         failed=tuple(failed),

@@ -161,7 +161,7 @@ def _tried(title: str, make: Callable[[Sources], Section | None], sources: Sourc
         return make(sources)
     except (AutofuseError, OSError, ValueError, KeyError, IndexError) as error:
         log().warning("The part %r of the report failed: %s", title, error, exc_info=True)
-        words = "This part could not be made" + ("." if sources.aliases.hide else f": {error}")
+        words = "This part could not be made" + ("." if sources.aliases.hide else f": {sources.said(str(error))}")
         return Section(make.__name__, title, (Words(words, warns=True),))
 
 

@@ -83,12 +83,12 @@ def scores(sources: Sources) -> Section:
     judged: list[tuple[bool, Judged]] = []
     for name, found in sources.held_out.items():
         note = f"Each case was judged by the fold that held it out: {_counted(sources.runs[name])}."
-        judged.append((name == first, Judged(f"Held-out cases, {name}", sources.aliases.scores(found), note)))
+        judged.append((name == first, Judged(f"Held-out cases, {name}", sources.shown_scores(found), note)))
     for place, found in sources.other_scores.items():
         run, _, what = place.rpartition("/")
         title = f"Test cases, {run}" if what == "test" else sources.aliases.text(place)
         note = _about_tests(sources, run) if what == "test" else ""
-        judged.append((run == first, Judged(title, sources.aliases.scores(found), note)))
+        judged.append((run == first, Judged(title, sources.shown_scores(found), note)))
     judged.sort(key=lambda item: not item[0])
     return scores_section([item for _, item in judged], named_problems=not sources.aliases.hide)
 
@@ -96,6 +96,7 @@ def scores(sources: Sources) -> Section:
 def cases(sources: Sources) -> Section | None:
     """The best, the median and the worst held-out case of the main run; None without pictures or predictions."""
     from autofuse.report.cases_section import PredictedCase, cases_section
+    from autofuse.report.page import counted
     from autofuse.road.pictures import Shown, pictured, spread
 
     dataset = sources.dataset
@@ -117,8 +118,8 @@ def cases(sources: Sources) -> Section | None:
     if not made:
         return None
     about = (
-        f"By mean Dice, of {len(shown)} held-out cases of {sources.main[0].run}; each was predicted by the fold that "
-        "never saw it. The slice is the one that shows most of every class."
+        f"By mean Dice, of {counted(len(shown), 'held-out case')} of {sources.main[0].run}; each was predicted by "
+        "the fold that never saw it. The slice is the one that shows most of every class."
     )
     return cases_section(made, dataset.labels, [item.name for item in dataset.modalities], about)
 
@@ -126,12 +127,13 @@ def cases(sources: Sources) -> Section | None:
 def calibration(sources: Sources) -> Section | None:
     """How far probabilities of held-out cases of the main run can be believed; None before any was predicted."""
     from autofuse.report.calibration_section import calibration_section
+    from autofuse.report.page import counted
     from autofuse.road.page_calibration import measure_calibration
 
     if sources.dataset is None or not sources.main or sources.main[0].run not in sources.held_out:
         return None
     found, read, problems = measure_calibration(sources.dataset, sources.main, MOST_CALIBRATED)
-    damaged = f"The probabilities of {problems} held-out case{'' if problems == 1 else 's'} could not be read"
+    damaged = f"The probabilities of {counted(problems, 'held-out case')} could not be read"
     note = f"{damaged} and are left out." if problems else ""
     absent = f"{damaged}." if problems else NO_PROBABILITIES
     return calibration_section(found, read, note, absent=absent)
@@ -276,20 +278,22 @@ def _counted(folds: Sequence[TrainedFold]) -> str:
 
 def _about_tests(sources: Sources, run: str) -> str:
     """How many test cases have no mask, or were predicted from less than all modalities, as the last run says."""
+    from autofuse.report.page import counted
+
     ended = sources.read(RunReport, sources.place.folder / REPORT_FILE)
     if ended is None or ended.run != run:
         return ""
     told = []
     if ended.failed:
-        told.append(f"{len(ended.failed)} test cases could not be predicted.")
+        told.append(f"Not predicted: {counted(len(ended.failed), 'test case')}.")
     if ended.incomplete:
         cases = ", ".join(sources.aliases.of(item.case) for item in ended.incomplete[:NAMED_AT_MOST])
         more = "" if len(ended.incomplete) <= NAMED_AT_MOST else " and others"
-        told.append(f"{len(ended.incomplete)} were predicted from less than all modalities, whole: {cases}{more}.")
+        told.append(f"Predicted from less than all modalities, whole: {cases}{more}.")
     return " ".join(told)
 
 
 def _without(sources: Sources, case: Case, error: Exception) -> str:
     """Why a case is not shown."""
-    why = "" if sources.aliases.hide else f" ({error})"
+    why = "" if sources.aliases.hide else f" ({sources.said(str(error))})"
     return f"Pictures of {sources.aliases.of(case.id)}: a file of it cannot be used{why}."

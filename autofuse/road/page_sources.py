@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from autofuse.report.aliases import Aliases
 
 S = TypeVar("S", bound=StoredValue)
+
+MOST_NAMED = 6
+"""Modalities that are named at the top of the page; of more, only the number is told."""
 
 
 @dataclass
@@ -70,7 +73,7 @@ class Sources:
         """Scores of held-out cases over all judged folds, by run; under the cases' ids."""
         found = {}
         for name, folds in self.runs.items():
-            parts = [scores for fold in folds if (scores := kept_scores(fold)) is not None]
+            parts = self._parts(folds)
             if len(parts) == 1:
                 found[name] = parts[0]
             elif parts:
@@ -83,6 +86,34 @@ class Sources:
     @property
     def _subjects(self) -> Mapping[str, str] | None:
         return None if self.dataset is None else subjects_of(self.dataset)
+
+    def _parts(self, folds: Sequence[TrainedFold]) -> list[Scores]:
+        """The scores of each judged fold; where there are several, those that fit the labels of the run's plan."""
+        parts = [scores for fold in folds if (scores := kept_scores(fold)) is not None]
+        if len(parts) < 2:
+            return parts
+        try:
+            labels = read_plan(folds[0]).labels.digest()
+        except ModelError:
+            return parts  # to be named by whoever joins them
+        fitting = [scores for scores in parts if scores.labels_digest == labels]
+        if len(fitting) < len(parts):
+            self.warnings.append(f"Scores of {folds[0].run} that were made with other labels are left out.")
+        return fitting
+
+    def said(self, words: str) -> str:
+        """The words of an error as they may stand in the page: without folders of this machine, and without ids where
+        those are hidden."""
+        from autofuse.report.aliases import without_folders
+
+        folders = [str(self.place.folder), *([self.dataset.root] if self.dataset is not None else [])]
+        return self.aliases.text(without_folders(words, folders))
+
+    def shown_scores(self, scores: Scores) -> Scores:
+        """The scores with cases named as they are to be shown."""
+        named = self.aliases.scores(scores)
+        failed = [item.model_copy(update={"problem": self.said(item.problem)}) for item in named.failed]
+        return named.model_copy(update={"failed": tuple(failed)})
 
     @functools.cached_property
     def other_scores(self) -> dict[str, Scores]:
@@ -106,14 +137,14 @@ class Sources:
             return kind.load(path) if path.exists() else None
         except ModelError as error:
             where = path.relative_to(self.place.folder).as_posix()
-            self.warnings.append(self.aliases.text(f"{where} is left out: {error.problem}"))
+            self.warnings.append(self.said(f"{where} is left out: {error.problem}"))
             return None
 
     def facts(self) -> tuple[tuple[str, str], ...]:
         """What is told first."""
         told = [
             ("cases", str(len(self.fingerprint.cases))),
-            ("modalities", ", ".join(self.fingerprint.modalities)),
+            ("modalities", self._modalities()),
             ("classes", str(len(self.fingerprint.class_names))),
             ("stage", self._stage()),
         ]
@@ -126,6 +157,10 @@ class Sources:
             if test is not None and test.mean_dice is not None:
                 told.append(("test Dice", f"{test.mean_dice:.3f}"))
         return tuple(told)
+
+    def _modalities(self) -> str:
+        names = self.fingerprint.modalities
+        return ", ".join(names) if len(names) <= MOST_NAMED else str(len(names))
 
     def _stage(self) -> str:
         if self.plan is None:

@@ -15,7 +15,7 @@ from autofuse.evaluation.metrics import score_case
 from autofuse.evaluation.summary import summarise
 from autofuse.evaluation.types import Failure, Scores
 from autofuse.foundation.plain_table import PlainTable
-from autofuse.report.aliases import Aliases, numbered
+from autofuse.report.aliases import Aliases, numbered, without_folders
 from autofuse.report.data_section import data_section
 from autofuse.report.embedded import WIDEST, embedded
 from autofuse.report.ensemble_section import EnsembleChoice, ensemble_section
@@ -146,7 +146,7 @@ def test_scores_are_told_with_their_intervals() -> None:
 def test_many_cases_are_listed_in_part_and_that_is_said() -> None:
     scores = scores_of(*[1] * (MOST_CASES + 5))
     text = read_page(page_of(scores_section([Judged("x", scores)]))).text
-    assert "5 better cases are left out" in text
+    assert "Left out, and better: 5 cases" in text
 
 
 def test_without_scores_or_runs_a_sentence_says_so() -> None:
@@ -160,7 +160,7 @@ def test_failed_cases_are_told_and_can_be_kept_quiet() -> None:
     loud = read_page(page_of(scores_section([Judged("x", scores)]))).text
     quiet = read_page(page_of(scores_section([Judged("x", scores)], named_problems=False))).text
     assert "case_99: no mask in /home/somebody" in loud
-    assert "1 cases could not be scored" in quiet and "case_99" not in quiet and "somebody" not in quiet
+    assert "in no mean: 1 case." in quiet and "case_99" not in quiet and "somebody" not in quiet
 
 
 def test_folds_share_a_drawing_and_lost_lines_are_told() -> None:
@@ -219,6 +219,12 @@ def test_numbers_stand_for_cases_everywhere() -> None:
     hidden = numbered([case.id for case in fingerprint.cases]).fingerprint(fingerprint)
     assert [case.id for case in hidden.cases][:2] == ["case 1", "case 2"]
     assert all(case.subject.startswith("subject ") for case in hidden.cases)
+
+
+def test_folders_of_the_machine_are_left_out() -> None:
+    words = "no mask in /data/ws/runs/x nor in /home/somebody/masks/a.nii.gz, see 3/4 and a/b/c"
+    told = without_folders(words, ["/data/ws"])
+    assert told == "no mask in runs/x nor in …/a.nii.gz, see 3/4 and a/b/c"
 
 
 def test_pictures_are_small_and_flat_ones_exact() -> None:

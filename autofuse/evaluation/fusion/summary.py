@@ -30,10 +30,13 @@ def tabulate(cases: Sequence[CaseFusion], dice: Sequence[CaseDice] = ()) -> Valu
     return table
 
 
-def row_statistics(values: Values) -> dict[str, dict[str, Statistic]]:
-    """Per row and metric: mean, median, spread and interval of the mean over the cases where it is defined."""
+def row_statistics(values: Values, subjects: Mapping[str, str]) -> dict[str, dict[str, Statistic]]:
+    """Per row and metric: mean, median, spread and interval of the mean over the cases where it is defined.
+
+    Intervals are drawn by subjects.
+    """
     return {
-        row: {name: statistic([by_case[case] for case in sorted(by_case)]) for name, by_case in metrics.items()}
+        row: {name: statistic(by_case, subjects) for name, by_case in metrics.items()}
         for row, metrics in values.items()
     }
 
