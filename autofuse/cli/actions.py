@@ -123,12 +123,34 @@ def _predict(options: Namespace) -> Answer:
         run=options.run,
         folds=options.folds,
         probabilities=options.probabilities,
+        uncertainty=options.uncertainty,
         mirror=options.mirror,
         device=options.device,
         **_case_work(options),
     )
     code = PartialError.exit_code if predicted.failed else 0
     return answer(predicted, lambda: tables.predicted(predicted), exit_code=code)
+
+
+def _select(options: Namespace) -> Answer:
+    from autofuse.evaluation.selection_table import selection_tables
+
+    chosen = road.select(
+        options.dataset,
+        runs=options.runs,
+        members=options.members,
+        mirror=options.mirror,
+        device=options.device,
+        **_case_work(options),
+    )
+    path = str(workspace_of(options.dataset, options.workspace).ensemble)
+    return answer(
+        chosen,
+        lambda: selection_tables(chosen),
+        lambda: tables.where({"chosen": chosen.in_words(), "written": path}),
+        name=lambda: chosen.name,
+        file=lambda: path,
+    )
 
 
 def _evaluate(options: Namespace) -> Answer:
@@ -231,6 +253,7 @@ ACTIONS: dict[str, Callable[[Namespace], Answer]] = {
     "explain": _explain,
     "preprocess": _preprocess,
     "train": _train,
+    "select": _select,
     "predict": _predict,
     "evaluate": _evaluate,
     "run": _run,

@@ -15,8 +15,6 @@ from autofuse.evaluation.types import Statistic
 from autofuse.foundation.values import StoredValue, Value, short_hash
 from autofuse.inference.recipe import Recipe
 
-ENSEMBLE_FILE = "ensemble.json"
-
 
 class MemberFold(Value):
     """One fold of a member.
@@ -69,12 +67,12 @@ class PathStep(Value):
 
     Attributes:
         dice: on the held-out cases, which also chose it.
-        behind_best: how much better the best one is.
+        behind_best: how much better the best one is; None where no case has a structure.
     """
 
     counts: dict[str, int]
     dice: float
-    behind_best: PairedInterval
+    behind_best: PairedInterval | None = None
 
 
 class NestedEstimate(Value):
@@ -185,11 +183,14 @@ class Ensemble(StoredValue):
         return short_hash(content)
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it is one run, and nothing is done to what that predicts."""
+        return len(self.members) == 1 and self.recipe == Recipe()
+
+    @property
     def name(self) -> str:
         """Of the folder of its masks: the run's own where it is one run and nothing else, else ``ensemble-<hash8>``."""
-        if len(self.members) == 1 and not self.recipe.changes_masks:
-            return self.members[0].run
-        return f"ensemble-{self.recipe_digest()}"
+        return self.members[0].run if self.is_plain else f"ensemble-{self.recipe_digest()}"
 
     def in_words(self) -> str:
         """Such as "2 x 3d-supervised-1a2b3c4d + 2d-supervised-5e6f7a8b"."""

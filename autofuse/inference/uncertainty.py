@@ -78,7 +78,8 @@ def calibrated(probabilities: Tensor, labels: Labels, temperature: float) -> Ten
         return probabilities
     kept = probabilities.clamp(SUREST, 1 - SUREST)
     if labels.has_regions:
-        return torch.sigmoid(torch.logit(kept) / temperature)
+        odds: Tensor = torch.sigmoid(torch.logit(kept) / temperature)
+        return odds
     return torch.softmax(torch.log(kept) / temperature, dim=0)
 
 
@@ -87,9 +88,11 @@ def entropy(probabilities: Tensor, labels: Labels) -> Tensor:
     if labels.has_regions:
         off = 1 - probabilities
         parts = torch.special.entr(probabilities.clamp(0, 1)) + torch.special.entr(off.clamp(0, 1))
-        return parts.mean(dim=0) / math.log(2)
+        binary: Tensor = parts.mean(dim=0) / math.log(2)
+        return binary
     total = probabilities.sum(dim=0, keepdim=True).clamp_min(SUREST)
-    return torch.special.entr(probabilities / total).sum(dim=0) / math.log(len(probabilities))
+    found: Tensor = torch.special.entr(probabilities / total).sum(dim=0) / math.log(len(probabilities))
+    return found
 
 
 class Spread:

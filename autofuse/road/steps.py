@@ -17,6 +17,7 @@ from autofuse.road.places import dataset_folder, workspace_of
 if TYPE_CHECKING:
     from autofuse.dataset.report import CheckReport
     from autofuse.dataset.types import Dataset
+    from autofuse.evaluation.ensemble import Ensemble
     from autofuse.evaluation.types import Scores
     from autofuse.fingerprint.types import Fingerprint
     from autofuse.foundation.workspace import Workspace
@@ -155,6 +156,7 @@ def predict(
     run: str | None = None,
     folds: Sequence[int] | None = None,
     probabilities: bool = False,
+    uncertainty: bool = False,
     mirror: bool = True,
     device: Device = "auto",
     workers: int | None = None,
@@ -164,28 +166,57 @@ def predict(
     Args:
         images: folder of images named as in training; None for the data set's test cases.
         out: where the masks go; None for the workspace.
-        run: whose models (the newest finished run if None); folds: which of its folds are averaged (all if None).
+        run: whose models (if None: the ensemble that was chosen, or the newest finished run where none was); folds:
+            which of its folds are averaged (all if None).
         probabilities: also write the probabilities of every class.
+        uncertainty: also write maps of entropy and mutual information, and volumes with intervals.
         mirror: average over mirrored images: slower, a little better.
 
     Returns:
         What was predicted, with the cases that failed; one bad case never stops the others.
     """
+    from autofuse.road.crews import find_crew
     from autofuse.road.prediction import predict_with
-    from autofuse.road.runs import choose_run
 
     opened, place = open_both(dataset, workspace)
-    trained = choose_run(place, run, folds)
     return predict_with(
         opened,
         place,
-        trained,
+        find_crew(opened, place, run, folds),
         images=None if images is None else Path(images),
         out=None if out is None else Path(out),
         probabilities=probabilities,
+        uncertainty=uncertainty,
         mirror=mirror,
         device=explicit(device),
         workers=workers,
+    )
+
+
+def select(
+    dataset: Folder,
+    *,
+    workspace: Folder | None = None,
+    runs: Sequence[str] | None = None,
+    members: int | None = None,
+    mirror: bool = True,
+    device: Device = "auto",
+    workers: int | None = None,
+) -> Ensemble:
+    """The best single run or ensemble of all that is trained, its post-processing, and the evidence.
+
+    It is written to ensemble.json, which ``predict`` uses from then on, and kept while runs and labels do not change.
+
+    Args:
+        runs: that may compete, by name (all if None).
+        members: turns of the greedy choice (10 if None); 1 for the best single run.
+        mirror: average over mirrored images; new cases are then predicted so as well.
+    """
+    from autofuse.road.selecting import select_ensemble
+
+    opened, place = open_both(dataset, workspace)
+    return select_ensemble(
+        opened, place, runs=runs, members=members, mirror=mirror, device=explicit(device), workers=workers
     )
 
 
