@@ -12,7 +12,14 @@ from torch import nn
 from autofuse.foundation.errors import ModelError, UsageError
 from autofuse.plan.task import Task
 from autofuse.plan.types import Plan
-from autofuse.training.checkpoint import fill_networks, load_checkpoint, prediction_weights, tensors_crc32
+from autofuse.training.checkpoint import (
+    NET,
+    fill_networks,
+    load_checkpoint,
+    prediction_weights,
+    prefixed,
+    tensors_crc32,
+)
 from autofuse.training.run import RunPlan, make_trainer
 from autofuse.training.trainer import Trainer
 
@@ -31,8 +38,8 @@ class Model:
 
     @property
     def weights_crc32(self) -> int:
-        """CRC-32 of the weights that predict."""
-        return tensors_crc32({name: tensor.cpu() for name, tensor in self.nets.state_dict().items()})
+        """CRC-32 of the weights that predict, named as in a file; finished.json says the same."""
+        return tensors_crc32(prefixed(NET, {name: tensor.cpu() for name, tensor in self.nets.state_dict().items()}))
 
 
 @dataclass(frozen=True)
