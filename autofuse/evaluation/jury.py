@@ -57,7 +57,12 @@ class Jury:
         differences = paired_differences(first, second)
         if not differences:
             return None
-        found = paired_bootstrap(differences, dict(zip(self.cases, self.subjects, strict=True)))
+        subjects = dict(zip(self.cases, self.subjects, strict=True))
+        if len(set(differences.values())) == 1:  # whoever is drawn, the mean is the same
+            same = round(next(iter(differences.values())), 6)
+            count = len({subjects[case] for case in differences})
+            return PairedInterval(cases=len(differences), subjects=count, difference=same, lower=same, upper=same)
+        found = paired_bootstrap(differences, subjects)
         numbers = {name: round(getattr(found, name), 6) for name in ("difference", "lower", "upper")}
         return found.model_copy(update=numbers)
 
