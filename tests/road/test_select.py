@@ -173,9 +173,7 @@ def test_ten_members_are_never_in_memory_together(two: Two, tmp_path: Path, monk
     ten = two.ensemble.model_copy(update={"members": two.ensemble.members * 5})
     ten.save(two.place.ensemble)
     try:
-        road.predict(
-            two.raw, workspace=two.place.root, images=images, out=tmp_path / "masks", mirror=False, workers=0
-        )
+        road.predict(two.raw, workspace=two.place.root, images=images, out=tmp_path / "masks", mirror=False, workers=0)
     finally:
         two.ensemble.save(two.place.ensemble)
     assert len(alive) == 10 + 10, "each is opened once, and read once a case"
