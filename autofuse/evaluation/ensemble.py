@@ -193,6 +193,6 @@ class Ensemble(StoredValue):
         return self.members[0].run if self.is_plain else f"ensemble-{self.recipe_digest()}"
 
     def in_words(self) -> str:
-        """Such as "2 x 3d-supervised-1a2b3c4d + 2d-supervised-5e6f7a8b"."""
-        parts = [f"{item.weight} x {item.run}" if item.weight > 1 else item.run for item in self.members]
-        return " + ".join(parts)
+        """Such as "2 x 3d-supervised-1a2b3c4d + 2d-supervised-5e6f7a8b; liver: holes filled"."""
+        runs = [f"{item.weight} x {item.run}" if item.weight > 1 else item.run for item in self.members]
+        return "; ".join(part for part in (" + ".join(runs), self.recipe.in_words()) if part)

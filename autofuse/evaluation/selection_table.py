@@ -22,7 +22,7 @@ def selection_tables(ensemble: Ensemble) -> Group:
     parts: list[RenderableType] = [_members(ensemble, evidence)]
     if evidence.steps:
         parts.append(_steps(evidence))
-    parts += _lines(ensemble, evidence)
+    parts += _lines(evidence)
     return Group(*parts)
 
 
@@ -64,7 +64,7 @@ def _steps(evidence: Evidence) -> Table:
     return table
 
 
-def _lines(ensemble: Ensemble, evidence: Evidence) -> list[str]:
+def _lines(evidence: Evidence) -> list[str]:
     lines = []
     nested = evidence.nested
     if nested is not None:
@@ -80,8 +80,6 @@ def _lines(ensemble: Ensemble, evidence: Evidence) -> list[str]:
         )
     lines += list(evidence.notes)
     lines += [f"Left out: {item.run}: {item.why}." for item in evidence.left_out]
-    done = [f"{step.structure}: {step.in_words()}" for step in ensemble.recipe.steps]
-    lines.append("Post-processing: " + ("; ".join(done) or "none") + ".")
     return lines
 
 

@@ -90,25 +90,9 @@ class Members:
         placement = self.case.prepared[grid_key(task)].placement
         chunks = self.chunks(group, keep_all=keep_all)
         if placement.crop == frame.crop:
-            yield from chunks
-            return
-        before = [placement.crop[axis][0] - frame.crop[axis][0] for axis in frame.transpose]
-        after = [frame.crop[axis][1] - placement.crop[axis][1] for axis in frame.transpose]
+            return chunks
         level = 0.0 if task.labels.has_regions else sum(weight for _, weight in group)
-        sides = (before[2], after[2], before[1], after[1])
-        empty = torch.zeros(task.outputs, 1, *frame.cropped_shape[1:])
-        empty[0] = level
-        outside = [*range(before[0]), *range(frame.cropped_shape[0] - after[0], frame.cropped_shape[0])]
-        for row in outside[: before[0]]:
-            yield Chunk(row, row + 1, tuple(range(task.outputs)), empty)
-        for chunk in chunks:
-            assert chunk.values is not None
-            values = F.pad(chunk.values, sides)
-            if level:
-                values[0] = F.pad(chunk.values[0], sides, value=level)
-            yield replace(chunk, start=chunk.start + before[0], stop=chunk.stop + before[0], values=values)
-        for row in outside[before[0] :]:
-            yield Chunk(row, row + 1, tuple(range(task.outputs)), empty)
+        return _surrounded(chunks, placement, frame, task.outputs, level)
 
     def _mean(self, group: Sequence[Weighted], shape: tuple[int, int, int]) -> Iterator[Rows]:
         """Weighted sums of the members' probabilities in thin runs of rows, while the last member makes its own."""
@@ -176,3 +160,26 @@ class Members:
 
 def _trained_precision(model: Model, device: torch.device) -> Precision:
     return model.run.precision if model.run.device == device.type else default_precision(device.type)
+
+
+def _surrounded(
+    chunks: Iterator[Chunk], placement: Placement, frame: Placement, outputs: int, level: float
+) -> Iterator[Chunk]:
+    """Chunks of ``placement`` at their place in ``frame``; around them the first output is ``level``, others are 0."""
+    before = [placement.crop[axis][0] - frame.crop[axis][0] for axis in frame.transpose]
+    after = [frame.crop[axis][1] - placement.crop[axis][1] for axis in frame.transpose]
+    sides = (before[2], after[2], before[1], after[1])
+    empty = torch.zeros(outputs, 1, *frame.cropped_shape[1:])
+    empty[0] = level
+    kept = tuple(range(outputs))
+    for row in range(before[0]):
+        yield Chunk(row, row + 1, kept, empty)
+    for chunk in chunks:
+        assert chunk.values is not None
+        values = F.pad(chunk.values, sides)
+        if level:
+            values[0] = F.pad(chunk.values[0], sides, value=level)
+        yield replace(chunk, start=chunk.start + before[0], stop=chunk.stop + before[0], values=values)
+    depth = frame.cropped_shape[0]
+    for row in range(depth - after[0], depth):
+        yield Chunk(row, row + 1, kept, empty)

@@ -52,3 +52,11 @@ class Recipe(Value):
     def changes_masks(self) -> bool:
         """Whether masks differ from those of the probabilities alone."""
         return self.thresholds is not None or any(step.acts for step in self.steps)
+
+    def in_words(self) -> str:
+        """Such as "liver: largest component only; temperature 1.2"; empty where nothing is done."""
+        parts = [f"{step.structure}: {step.in_words()}" for step in self.steps if step.acts]
+        if self.thresholds is not None:
+            parts.append("thresholds " + ", ".join(f"{value:g}" for value in self.thresholds))
+        parts += [f"temperature {self.temperature:g}"] if self.temperature != 1 else []
+        return "; ".join(parts)

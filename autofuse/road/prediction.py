@@ -129,18 +129,21 @@ def predict_held_out(
     device: str | None,
     workers: int | None,
     coded: bool = False,
+    tell: bool = True,
 ) -> bool:
     """Masks of the cases that ``fold`` held out, in its folder; whether any of them had to be predicted (again).
 
     Args:
         coded: keep probabilities too, for choosing.
+        tell: say so before.
 
     Raises:
         AutofuseError: if one of them cannot be predicted.
     """
     held_out = set(fold.plan.held_out)
     cases = [case for case in dataset.cases if case.id in held_out]
-    say(f"Predicting {len(cases)} held-out cases of {fold.run}, fold {fold.fold}.")
+    if tell:
+        say(f"Predicting {len(cases)} held-out cases of {fold.run}, fold {fold.fold}.")
     outcomes = predict_into(
         dataset,
         [fold],

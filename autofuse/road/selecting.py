@@ -131,7 +131,9 @@ def _kept(workspace: Workspace, digest: str) -> Ensemble | None:
 def _predict(dataset: Dataset, competition: Competition, mirror: bool, device: str | None, workers: int | None) -> None:
     for item in competition.candidates:
         for fold in item.folds:
-            anew = predict_held_out(dataset, fold, mirror=mirror, device=device, workers=workers, coded=True)
+            # Those that are there are looked at too: their images may have changed.
+            tell = not coded_ready(dataset, fold, mirror=mirror, device=device)
+            anew = predict_held_out(dataset, fold, mirror=mirror, device=device, workers=workers, coded=True, tell=tell)
             if anew and fold.held_out_scores.exists():
                 judge_held_out(dataset, fold, workers=workers)  # the masks that were judged are gone
 

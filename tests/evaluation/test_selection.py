@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from made_up_cases import LABELS, SHAPE, ball, make_bench, softly, two
 
-from autofuse.evaluation.held_out import keep_case
+from autofuse.dataset.types import LabelClass, Labels
+from autofuse.evaluation.held_out import Bench, keep_case
 from autofuse.evaluation.selection import Annotation, Selection, select_members_and_recipe
+from autofuse.inference.coding import encode
 from autofuse.inference.recipe import Recipe, StructureSteps
 
 
@@ -145,14 +147,32 @@ def test_kept_voxels_give_the_scores_of_whole_masks() -> None:
     seen = truth.copy()
     seen[:, 3] = False
     case = keep_case("a", "a", [two(softly(seen))], truth.astype(np.int16), (1.0, 1.0, 1.0), LABELS)
-    from autofuse.evaluation.held_out import Bench
-
     tp, fn = int((truth & seen).sum()), int((truth & ~seen).sum())
     assert Bench((case,), LABELS).scores((1,))[0, 0] == 2 * tp / (2 * tp + fn)
     nothing = keep_case("a", "a", [two(0 * softly(seen))], truth.astype(np.int16), (1.0, 1.0, 1.0), LABELS)
     assert Bench((nothing,), LABELS).scores((1,))[0, 0] == 0
     empty = keep_case("a", "a", [two(0 * softly(seen))], 0 * truth.astype(np.int16), (1.0, 1.0, 1.0), LABELS)
     assert np.isnan(Bench((empty,), LABELS).scores((1,))[0, 0])
+
+
+def test_a_region_gets_the_threshold_that_helps_it() -> None:
+    regions = Labels(
+        classes=(LabelClass(name="whole", raw_values=(1, 2)), LabelClass(name="core", raw_values=(2,))),
+        region_values=(1, 2),
+    )
+    cases = []
+    for number in range(8):
+        whole, core = ball(4.5), ball(2.2 + 0.1 * number)
+        # The core is seen, but never with more than 0.42; far from it there is 0.2.
+        seen = np.stack([np.where(whole, 0.9, 0.0), np.where(core, 0.42, np.where(whole, 0.2, 0.0))])
+        truth = (whole.astype(np.int16) + (core & whole)).astype(np.int16)
+        cases.append(keep_case(f"{number}", f"{number}", [encode(seen)], truth, (1.0, 1.0, 1.0), regions))
+    chosen = select_members_and_recipe(Bench(tuple(cases), regions), [("run", (0,))])
+    assert chosen.recipe.thresholds is not None
+    assert chosen.recipe.thresholds[0] == 0.5
+    assert 0.2 < chosen.recipe.thresholds[1] < 0.42
+    assert chosen.evidence.nested is not None
+    assert chosen.evidence.nested.dice == 1.0
 
 
 def test_the_same_numbers_give_the_same_choice() -> None:
