@@ -94,7 +94,7 @@ def _sources(dataset: Dataset, competition: Competition, mirror: bool, most: int
             "rules": RULES,
             "dataset": dataset.name,
             "labels": dataset.labels.model_dump(mode="json"),
-            "runs": [_member(item, 1).model_dump(mode="json") for item in competition.candidates],
+            "runs": [member_of(item, 1).model_dump(mode="json") for item in competition.candidates],
             "left_out": [[item.run, item.why] for item in competition.left_out],
             "cases": [[case.id, case.subject, _label_crc(dataset, case)] for case in _cases(dataset, cases)],
             "mirror": mirror,
@@ -149,7 +149,7 @@ def _chosen(dataset: Dataset, competition: Competition, mirror: bool, most: int,
     return Ensemble(
         dataset=dataset.name,
         labels_digest=dataset.labels.digest(),
-        members=tuple(_member(item, count) for item, count in taken if count),
+        members=tuple(member_of(item, count) for item, count in taken if count),
         mirror=mirror,
         recipe=selection.recipe,
         sources_digest=digest,
@@ -157,7 +157,8 @@ def _chosen(dataset: Dataset, competition: Competition, mirror: bool, most: int,
     )
 
 
-def _member(item: Candidate, weight: int) -> EnsembleMember:
+def member_of(item: Candidate, weight: int) -> EnsembleMember:
+    """The run as a member of an ensemble: its folds, by the hashes that they are known by."""
     first = item.folds[0].plan
     return EnsembleMember(
         run=item.run,

@@ -225,6 +225,9 @@ class _Road:
             workers=self.workers,
             only_ready=None if self.clock.minutes is None else trained[0].run,
         )
+        for item in ensemble.evidence.left_out if ensemble.evidence is not None else ():
+            if item.run == trained[0].run:
+                say(f"{item.run} did not compete: {item.why}.")
         say(f"Chosen for new cases: {ensemble.in_words()}.")
         return ensemble_crew(self.workspace.runs, ensemble)
 

@@ -21,7 +21,7 @@ from autofuse.inference.recipe import Recipe, StructureSteps
 from autofuse.inference.record import RECORDS, PredictionRecord
 from autofuse.road.competing import find_competition
 from autofuse.road.crews import ensemble_crew
-from autofuse.road.selecting import _member
+from autofuse.road.selecting import member_of
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def two(travelled: Travelled, tmp_path_factory: pytest.TempPathFactory) -> Two:
     assert len(chosen.evidence.candidates) == 2
     opened, _ = road.steps.open_both(raw, place.root)
     members: tuple[EnsembleMember, ...] = tuple(
-        _member(item, weight) for weight, item in enumerate(find_competition(opened, place).candidates, start=1)
+        member_of(item, weight) for weight, item in enumerate(find_competition(opened, place).candidates, start=1)
     )
     rule = StructureSteps(structure=opened.labels.classes[0].name, largest_only=True)
     ensemble = chosen.model_copy(update={"members": members, "recipe": Recipe(temperature=1.5, steps=(rule,))})
