@@ -58,6 +58,7 @@ def select_ensemble(
     from autofuse.evaluation.choosing import MOST_MEMBERS
 
     most = members or MOST_MEMBERS
+    find_competition(dataset, workspace, runs)  # what cannot be is refused before anything is written
     with waiting_lock(workspace.folder / LOCK):
         competition = find_competition(dataset, workspace, runs)
         if only_ready is not None:
