@@ -31,8 +31,11 @@ from autofuse.evaluation.held_out import Bench
 from autofuse.evaluation.jury import LEAST_SUBJECTS, Jury, Values, Within, case_means, mean_credit
 from autofuse.evaluation.refining import Refiner
 from autofuse.evaluation.summary import statistic
+from autofuse.foundation.console import Advance
 from autofuse.inference.recipe import Recipe
 
+STAGES = 5
+"""Of the choice, for telling how far it is."""
 RULE = (
     "greedy choice with replacement on mean Dice a case; of single runs and the ensembles on its way the simplest is "
     "taken that the best does not clearly beat (lower bound of the 95 % interval above 0, paired bootstrap over "
@@ -63,10 +66,19 @@ def select_members_and_recipe(
     runs: Sequence[tuple[str, tuple[int, ...]]],
     annotation: Annotation | None = None,
     most: int = MOST_MEMBERS,
+    advance: Advance | None = None,
 ) -> Selection:
-    """The choice for ``runs`` (name, folds), in the order of the codes in the bench's cases."""
+    """The choice for ``runs`` (name, folds), in the order of the codes in the bench's cases.
+
+    Args:
+        advance: told when each of the ``STAGES`` is done.
+    """
     annotation = annotation or Annotation()
-    return _Selecting(bench, tuple(runs), annotation, most).select()
+    return _Selecting(bench, tuple(runs), annotation, most, advance or _silent).select()
+
+
+def _silent(n: float = 1, note: str = "") -> None:
+    """Tells nobody."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +87,7 @@ class _Selecting:
     runs: tuple[tuple[str, tuple[int, ...]], ...]
     annotation: Annotation
     most: int
+    advance: Advance
 
     @property
     def jury(self) -> Jury:
@@ -85,6 +98,7 @@ class _Selecting:
         jury = self.jury
         everybody, count = jury.everybody, len(self.runs)
         choice = choose_members(self._score, count, jury, everybody, self.most)
+        self.advance(1, "members")
         enough = jury.enough(everybody)
         nested = nested_choice(self._score, count, jury, everybody, self.most) if enough else None
         notes = (
@@ -100,15 +114,19 @@ class _Selecting:
             counts = best_single(self._score, count, everybody)
             if counts != choice.chosen:
                 notes.append("An ensemble was ahead, but not on subjects that did not choose it: the best single run.")
+        self.advance(1, "members, by other subjects")
         refiner = Refiner(self.bench, jury)
         recipe, steps = self._refined(refiner, counts, everybody, notes)
+        self.advance(1, "post-processing")
         estimate = None if nested is None else self._estimate(refiner, choice, counts, nested, recipe)
         if estimate is not None and recipe.changes_masks and estimate.postprocessing_gain.difference < 0:
             notes.append("Thresholds and post-processing together do not help subjects that did not choose them: none.")
             recipe = Recipe()
             steps = [step.model_copy(update={"chosen": False}) for step in steps]
             estimate = None if nested is None else self._estimate(refiner, choice, counts, nested, recipe)
+        self.advance(1, "all of it, by other subjects")
         calibration = self._calibration(counts, notes)
+        self.advance(1, "temperature")
         if calibration is not None and calibration.chosen:
             recipe = recipe.model_copy(update={"temperature": calibration.temperature})
         return Selection(counts, recipe, self._evidence(choice, estimate, steps, calibration, notes))

@@ -140,12 +140,13 @@ def _predict(dataset: Dataset, competition: Competition, mirror: bool, device: s
 
 
 def _chosen(dataset: Dataset, competition: Competition, mirror: bool, most: int, digest: str) -> Ensemble:
-    from autofuse.evaluation.selection import select_members_and_recipe
+    from autofuse.evaluation.selection import STAGES, select_members_and_recipe
 
     bench, annotation = _bench(dataset, competition.candidates)
     runs = [(item.run, tuple(fold.fold for fold in item.folds)) for item in competition.candidates]
     say(f"Choosing among {len(runs)} run{'' if len(runs) == 1 else 's'} by {len(bench.cases)} held-out cases.")
-    selection: Selection = select_members_and_recipe(bench, runs, annotation, most)
+    with progress("choose", STAGES) as advance:
+        selection: Selection = select_members_and_recipe(bench, runs, annotation, most, advance)
     taken = zip(competition.candidates, selection.counts, strict=True)
     return Ensemble(
         dataset=dataset.name,
