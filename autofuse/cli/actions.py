@@ -126,6 +126,7 @@ def _predict(options: Namespace) -> Answer:
         folds=options.folds,
         probabilities=options.probabilities,
         save_fused=options.save_fused,
+        uncertainty=options.uncertainty,
         mirror=options.mirror,
         device=options.device,
         **_case_work(options),
@@ -158,6 +159,27 @@ def _fuse_dataset(options: Namespace) -> Answer:
         **_case_work(options),
     )
     return answer(made, lambda: tables.fused_dataset(made))
+
+
+def _select(options: Namespace) -> Answer:
+    from autofuse.evaluation.selection_table import selection_tables
+
+    chosen = road.select(
+        options.dataset,
+        runs=options.runs,
+        members=options.members,
+        mirror=options.mirror,
+        device=options.device,
+        **_case_work(options),
+    )
+    path = str(workspace_of(options.dataset, options.workspace).ensemble)
+    return answer(
+        chosen,
+        lambda: selection_tables(chosen),
+        lambda: tables.where({"chosen": chosen.in_words(), "written": path}),
+        name=lambda: chosen.name,
+        file=lambda: path,
+    )
 
 
 def _evaluate(options: Namespace) -> Answer:
@@ -373,6 +395,7 @@ ACTIONS: dict[str, Callable[[Namespace], Answer]] = {
     "explain": _explain,
     "preprocess": _preprocess,
     "train": _train,
+    "select": _select,
     "predict": _predict,
     "fuse": _fuse,
     "fuse-dataset": _fuse_dataset,

@@ -164,13 +164,20 @@ def _predict(parser: ArgumentParser) -> None:
     parser.add_argument("-i", "--images", metavar="DIR", help="folder of images (default: the data set's imagesTs)")
     parser.add_argument("-o", "--out", metavar="DIR", help="where masks go (default: predictions/ in the workspace)")
     parser.add_argument(
-        "--run", metavar="NAME", help="which run's model, as `autofuse info` names it (default: the newest)"
+        "--run",
+        metavar="NAME",
+        help="which run's model, as `autofuse info` names it (default: what select has chosen, else the newest)",
     )
     parser.add_argument(
         "-f", "--folds", type=quantities.folds, metavar="K,…", help="folds to average (default: all that are finished)"
     )
     parser.add_argument("--probabilities", action="store_true", help="also write the probabilities of every class")
     parser.add_argument("--save-fused", action="store_true", help="also write the fused images that were segmented")
+    parser.add_argument(
+        "--uncertainty",
+        action="store_true",
+        help="also write maps of entropy and mutual information, and volumes with intervals (uncertainty/)",
+    )
     parser.add_argument("--no-mirror", dest="mirror", action="store_false", help="no mirroring: faster, a little worse")
     _device(parser)
 
@@ -183,6 +190,24 @@ def _fuse(parser: ArgumentParser) -> None:
     parser.add_argument("--run", metavar="NAME", help="which run's model (default: the newest)")
     parser.add_argument(
         "-f", "--folds", type=quantities.folds, metavar="K,…", help="folds to average (default: all that are finished)"
+    )
+    _device(parser)
+
+
+def _select(parser: ArgumentParser) -> None:
+    _case_work(parser)
+    parser.add_argument("--runs", type=quantities.names, metavar="NAME,…", help="runs that may compete (default: all)")
+    parser.add_argument(
+        "--members",
+        type=quantities.count,
+        metavar="N",
+        help="turns of the greedy choice (default: 10); 1 for the best single run",
+    )
+    parser.add_argument(
+        "--no-mirror",
+        dest="mirror",
+        action="store_false",
+        help="judge, and later predict, without mirroring: faster, a little worse",
     )
     _device(parser)
 
@@ -439,6 +464,7 @@ OPTIONS: dict[str, Callable[[ArgumentParser], None]] = {
     "explain": _explain,
     "preprocess": _preprocess,
     "train": _train,
+    "select": _select,
     "predict": _predict,
     "fuse": _fuse,
     "fuse-dataset": _fuse_dataset,

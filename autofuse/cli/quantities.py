@@ -1,4 +1,4 @@
-"""Numbers as people type them: memory with a unit, minutes, lists of folds."""
+"""Numbers as people type them: memory with a unit, minutes, lists of folds and of names."""
 
 from __future__ import annotations
 
@@ -126,3 +126,11 @@ def folds(text: str) -> tuple[int, ...] | None:
     if text.strip().lower() == "all":
         return None
     return tuple(dict.fromkeys(whole(part) for part in text.split(",")))
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names in ``text``, separated by commas, each once."""
+    found = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not found:
+        raise ArgumentTypeError(f"{text!r} holds no name")
+    return found

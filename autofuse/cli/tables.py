@@ -87,10 +87,11 @@ def trained(fold: TrainedFold) -> RenderableType:
 def predicted(masks: Predicted) -> RenderableType:
     """Where the masks are, which cases have none, and which were predicted from less than all modalities."""
     rows = {
-        "run": f"{masks.run}, folds {', '.join(map(str, masks.folds))}",
+        "run": f"{masks.members or masks.run}, folds {', '.join(map(str, masks.folds))}",
         "masks": f"{len(masks.cases)} in {masks.folder}",
     }
     rows |= {"fused images": masks.fused} if masks.fused else {}
+    rows |= {} if masks.volumes is None else {"volumes": masks.volumes}
     rows |= {item.case: item.words for item in masks.incomplete}
     rows |= {f"failed: {item.case}": item.problem for item in masks.failed}
     return _facts(rows)
@@ -144,6 +145,7 @@ def report(ended: RunReport, folder: Path, written: Path) -> Group:
         if place is not None:
             parts += [f"[bold]{title}[/bold]", summary_table(Scores.load(folder / place / "scores.json"))]
     rows = {"run": f"{ended.run}, folds {', '.join(str(fold.fold) for fold in ended.folds)}"}
+    rows |= {} if ended.ensemble is None else {"predicts": ended.ensemble}
     if ended.predictions is not None:
         rows["masks"] = f"{ended.predicted_cases} test cases in {folder / ended.predictions}"
     rows |= {item.case: item.words for item in ended.incomplete}

@@ -86,15 +86,28 @@ VERBS: tuple[Verb, ...] = (
         ),
     ),
     Verb(
+        "select",
+        "choose the best run or ensemble, and post-processing, on held-out cases",
+        "Scores all finished runs on the cases that they held out, chooses the best single run or ensemble (greedy "
+        "choice with replacement; the simplest one that is not clearly beaten), and post-processing, thresholds and a "
+        "temperature where they clearly help. Writes ensemble.json with the evidence; predict uses it from then on. "
+        "What is chosen stays while runs and labels do not change.",
+        (
+            ("autofuse select Dataset104_Hippocampus", "among all runs that held out the same cases"),
+            ("autofuse select Dataset104_Hippocampus --members 1", "the best single run, and its post-processing"),
+        ),
+    ),
+    Verb(
         "predict",
         "segment images with a trained model",
         "Segments the data set's test cases (imagesTs), or the images in any folder named alike, on their own "
-        "grid. Several folds are averaged. Masks that are there already and whole are kept; a case that fails "
-        "does not stop the others.",
+        "grid, with the ensemble that select has chosen, or the newest run where it has not. Several folds are "
+        "averaged. Masks that are there already and whole are kept; a case that fails does not stop the others.",
         (
-            ("autofuse predict Dataset104_Hippocampus", "imagesTs with the newest finished run"),
+            ("autofuse predict Dataset104_Hippocampus", "imagesTs with what select has chosen, or the newest run"),
             ("autofuse predict Dataset104_Hippocampus -i new_scans -o masks", "any folder of images"),
             ("autofuse predict hippocampus -i new_scans -o masks", "with a model that was imported under that name"),
+            ("autofuse predict Dataset104_Hippocampus --uncertainty", "also how sure it is, and volumes"),
         ),
     ),
     Verb(
@@ -169,8 +182,8 @@ VERBS: tuple[Verb, ...] = (
     Verb(
         "run",
         "do it all: from a folder of images to masks and scores",
-        "Checks, measures, plans, prepares, trains, predicts the held-out and the test cases and prints the "
-        "scores. Stopped at any moment, the same command goes on where it was.",
+        "Checks, measures, plans, prepares, trains, predicts the held-out cases, chooses by them what predicts, "
+        "predicts the test cases and prints the scores. Stopped at any moment, the same command goes on where it was.",
         (
             ("autofuse run Dataset104_Hippocampus --minutes 20", "everything within 20 minutes"),
             ("autofuse run Dataset104_Hippocampus --folds all --minutes 600", "five folds, averaged at prediction"),

@@ -5,7 +5,7 @@
     budget.json        plan.json        splits.json        pilot.json
     prepared/<configuration>-<hash>/<case>/
     runs/<configuration>-<trainer>-<hash>/fold_<k>/        runs/pilot/<the same>        runs/teachers/<the same>
-    predictions/<run>/   scores/
+    ensemble.json      predictions/<run>/   scores/
     report/   log.txt
 """
 
@@ -83,8 +83,13 @@ class Workspace:
         """How the plan's default and its challengers did when they were tried briefly."""
         return self.folder / "pilot.json"
 
+    @property
+    def ensemble(self) -> Path:
+        """What was chosen from the runs, and the evidence."""
+        return self.folder / "ensemble.json"
+
     def predictions(self, name: str) -> Path:
-        """Masks predicted for the test cases by run ``name``."""
+        """Masks predicted for the test cases by the run, or the ensemble, ``name``."""
         return self.folder / "predictions" / name
 
     @property

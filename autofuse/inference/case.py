@@ -8,7 +8,7 @@ order makes no difference.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor
 from autofuse.dataset.grids import on_one_grid
 from autofuse.foundation.errors import ModelError, UsageError
 from autofuse.foundation.machine import tune_allocator
+from autofuse.inference.components import postprocess
 from autofuse.inference.export import paint
 from autofuse.inference.members import Advance, Members, Weighted
 from autofuse.inference.memory import Extras
@@ -30,12 +31,16 @@ from autofuse.inference.prediction import (
     Seen,
     grid_key,
     prior_key,
+    prior_names,
 )
 from autofuse.inference.prior import prior_channels
+from autofuse.inference.spool import Spool
+from autofuse.inference.uncertainty import Spread, calibrate
 from autofuse.plan.types import RegistrationPlan
 from autofuse.preprocessing.elsewhere import Rigids, find_rigids
+from autofuse.preprocessing.placement import Placement
 from autofuse.preprocessing.prepare import PreparedCase, prepare_case
-from autofuse.training.model import Model
+from autofuse.training.model import AnyModel
 
 if TYPE_CHECKING:
     from autofuse.dataset.raw import RawCase
@@ -48,11 +53,11 @@ TUNED_BELOW_GIB = 2.0
 half as much again; larger ones give it back."""
 
 Priors = Mapping[str, NDArray[np.integer]]
-"""By name of a cascade's earlier configuration, its class indices (z, y, x) on the native grid."""
+"""By name of a cascade's earlier run, or configuration, its class indices (z, y, x) on the native grid."""
 
 
 def predict_case(
-    models: Sequence[Model],
+    models: Sequence[AnyModel],
     raw: RawCase,
     options: PredictOptions | None = None,
     *,
@@ -64,7 +69,7 @@ def predict_case(
 
     Args:
         models: members of the ensemble; one is an ensemble of one.
-        priors: for cascades, by name of the earlier configuration, its class indices (z, y, x) on the native grid.
+        priors: for cascades, by name of the earlier run or configuration, its class indices (z, y, x), native grid.
         weights: of the members; equal without.
         advance: told the share of the work that was just done.
 
@@ -78,7 +83,7 @@ def predict_case(
     return predict_loaded(models, load_for(models, raw, priors), options, weights=weights, advance=advance)
 
 
-def load_for(models: Sequence[Model], raw: RawCase, priors: Priors | None = None) -> LoadedCase:
+def load_for(models: Sequence[AnyModel], raw: RawCase, priors: Priors | None = None) -> LoadedCase:
     """The case prepared on every grid that a member sees; computed on the CPU, whose result is the reference.
 
     Modalities are registered once for all members whose plans ask for it alike.
@@ -94,10 +99,9 @@ def load_for(models: Sequence[Model], raw: RawCase, priors: Priors | None = None
                 rigids[plan.registration] = find_rigids(raw, plan)
             moved = rigids[plan.registration]
             prepared[key] = _on_grid(prepare_case(replace(raw, label=None), plan, task.configuration, rigids=moved))
-        previous = task.configuration.previous
-        if previous is not None and prior_key(task) not in earlier:
-            masks = _earlier_masks(raw.case.id, previous, priors)
-            earlier[prior_key(task)] = prior_channels(masks, task.plan, task.configuration, prepared[key].placement)
+        if task.configuration.previous is not None and prior_key(model) not in earlier:
+            masks = _earlier_masks(raw.case.id, model, priors)
+            earlier[prior_key(model)] = prior_channels(masks, task.plan, task.configuration, prepared[key].placement)
     seen = _seen(raw, models[0].task.plan.modalities, prepared[grid_key(models[0].task)])
     return LoadedCase(raw.case.id, raw.geometry, prepared, earlier, seen)
 
@@ -120,7 +124,7 @@ def _on_grid(case: PreparedCase) -> CaseOnGrid:
 
 
 def predict_loaded(
-    models: Sequence[Model],
+    models: Sequence[AnyModel],
     case: LoadedCase,
     options: PredictOptions | None = None,
     *,
@@ -130,35 +134,83 @@ def predict_loaded(
 ) -> Prediction:
     """As ``predict_case``, for a case that was prepared; ``ahead`` plans for another one being read meanwhile."""
     options = options or PredictOptions()
-    shares = _shares(models, weights)
-    groups: dict[str, list[Weighted]] = {}
-    for model, share in zip(models, shares, strict=True):
-        groups.setdefault(grid_key(model.task), []).append((model, share))
-    *others, last = groups.values()
-    spools = (len(models) > len(groups)) + (bool(others) or options.probabilities)
+    parts = _parts(models, _shares(models, weights), apart=options.uncertainty)
+    several = len(parts) > 1
+    spools = (len(models) > len(parts)) + (several or options.keeps) + options.uncertainty
     work = Members(case, options, len(models), Extras(spools, ahead), advance)
     plans = [work.memory(model.task) for model in models]
     if max(plan.peak_gib for plan in plans) < TUNED_BELOW_GIB:
         tune_allocator()
-    placement = case.prepared[grid_key(last[0][0].task)].placement
-    labels = models[0].task.labels
+    task = parts[-1].group[0][0].task
+    frame = _frame([case.prepared[grid_key(model.task)].placement for model in models])
     indices = np.zeros(case.geometry.shape, dtype=np.int16)
-    native = work.spool(models[0].task.outputs, placement.cropped_shape) if others or options.probabilities else None
-    for group in others:
-        for chunk in work.chunks(group, keep_all=True):
-            assert native is not None and chunk.values is not None
-            native.add(chunk.start, chunk.values)
-    for chunk in work.chunks(last, keep_all=native is not None):
-        if native is not None and chunk.values is not None:
-            native.add(chunk.start, chunk.values)
-            if others:
-                chunk = replace(chunk, values=native.read(chunk.start, chunk.stop))
-        paint(chunk, labels, placement.forward(indices), options.thresholds)
-    probabilities = Probabilities(native, placement, labels) if native is not None and options.probabilities else None
-    return Prediction(case.id, indices, case.geometry, labels, probabilities, work.memory(last[0][0].task), case.seen)
+    native = work.spool(task.outputs, frame.cropped_shape) if several or options.keeps else None
+    spread = None
+    if options.uncertainty:
+        spread = Spread(task.labels, work.spool(1, frame.cropped_shape), len(models), options.thresholds)
+    for number, part in enumerate(parts):
+        last = number == len(parts) - 1
+        for chunk in work.framed(part.group, frame, keep_all=native is not None):
+            if native is not None and chunk.values is not None:
+                native.add(chunk.start, chunk.values, part.weight)
+                if spread is not None:
+                    spread.add(number, chunk, part.weight)
+                if last and several:
+                    chunk = replace(chunk, values=native.read(chunk.start, chunk.stop))
+            if last:
+                paint(chunk, task.labels, frame.forward(indices), options.thresholds)
+    postprocess(indices, task.labels, case.geometry.spacing_mm, options.steps)
+    prediction = Prediction(case.id, indices, case.geometry, task.labels, None, work.memory(task), case.seen)
+    return prediction if native is None else _with_probabilities(prediction, native, spread, frame, options)
 
 
-def require_fitting(models: Sequence[Model]) -> None:
+def _with_probabilities(
+    prediction: Prediction, native: Spool, spread: Spread | None, frame: Placement, options: PredictOptions
+) -> Prediction:
+    """``prediction`` with what was asked for beside the mask."""
+    uncertainty = None
+    if spread is not None:
+        uncertainty = spread.finish(native, prediction.indices, frame, options.temperature)
+    elif options.keeps:
+        calibrate(native, prediction.labels, options.temperature)
+    kept = options.probabilities or options.coded
+    probabilities = Probabilities(native, frame, prediction.labels) if kept else None
+    return replace(prediction, probabilities=probabilities, uncertainty=uncertainty)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Members that are averaged where they see the case, and the weight of their mean."""
+
+    group: Sequence[Weighted]
+    weight: float = 1.0
+
+
+def _parts(models: Sequence[AnyModel], shares: Sequence[float], *, apart: bool) -> list[_Part]:
+    """Members by the grid on which they see the case, each with its share; ``apart``: every member for itself."""
+    if apart:
+        return [_Part([(model, 1.0)], share) for model, share in zip(models, shares, strict=True)]
+    groups: dict[str, list[Weighted]] = {}
+    for model, share in zip(models, shares, strict=True):
+        groups.setdefault(grid_key(model.task), []).append((model, share))
+    return [_Part(group) for group in groups.values()]
+
+
+def _frame(placements: Sequence[Placement]) -> Placement:
+    """The first placement, cropped so that it holds the crops of all."""
+    first = placements[0]
+    if all(item.crop == first.crop for item in placements):
+        return first
+    z, y, x = (
+        (min(item.crop[axis][0] for item in placements), max(item.crop[axis][1] for item in placements))
+        for axis in range(3)
+    )
+    spans = (z, y, x)
+    sizes = [spans[axis][1] - spans[axis][0] for axis in first.transpose]
+    return first.model_copy(update={"crop": spans, "cropped_shape": tuple(sizes)})
+
+
+def require_fitting(models: Sequence[AnyModel]) -> None:
     """Nothing, if the models can predict together.
 
     Raises:
@@ -183,19 +235,21 @@ def require_fitting(models: Sequence[Model]) -> None:
             )
 
 
-def _shares(models: Sequence[Model], weights: Sequence[float] | None) -> list[float]:
+def _shares(models: Sequence[AnyModel], weights: Sequence[float] | None) -> list[float]:
     chosen = [1.0] * len(models) if weights is None else list(weights)
     if len(chosen) != len(models) or min(chosen, default=0) < 0 or sum(chosen) <= 0:
         raise UsageError("Each member needs one weight, none negative, not all 0.", found=str(chosen))
     return [weight / sum(chosen) for weight in chosen]
 
 
-def _earlier_masks(case: str, previous: str, priors: Priors | None) -> NDArray[np.integer]:
-    if priors is None or previous not in priors:
+def _earlier_masks(case: str, model: AnyModel, priors: Priors | None) -> NDArray[np.integer]:
+    found = [priors[name] for name in prior_names(model) if name in priors] if priors else []
+    if not found:
+        previous = model.task.configuration.previous
         raise ModelError(
             "This model is the second stage of a cascade and needs the masks of the first.",
             case=case,
             expected=f"masks of the configuration {previous!r}",
             remedy=f"Predict with {previous!r} first.",
         )
-    return priors[previous]
+    return found[0]

@@ -23,8 +23,8 @@ from autofuse.inference.case import load_for, predict_loaded, require_fitting
 from autofuse.inference.prediction import LoadedCase, Prediction, PredictOptions, Seen
 from autofuse.inference.reading import read_priors, require_modalities
 from autofuse.inference.record import RECORDS, PredictionRecord, kept_record, model_digest, settings_digest, source_of
-from autofuse.inference.writing import PROBABILITIES_ENDING, record_path, write_prediction
-from autofuse.training.model import Model
+from autofuse.inference.writing import UNCERTAINTY, record_path, wanted_files, write_prediction
+from autofuse.training.model import AnyModel
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ class PredictedCase:
 
 
 def predict_cases(
-    models: Sequence[Model],
+    models: Sequence[AnyModel],
     dataset: Dataset,
     cases: Sequence[Case],
     out_folder: Path,
@@ -56,6 +56,7 @@ def predict_cases(
     priors: Mapping[str, Path] | None = None,
     weights: Sequence[float] | None = None,
     options: PredictOptions | None = None,
+    ensemble: str = "",
 ) -> list[Outcome[PredictedCase]]:
     """Masks ``<case><ending>`` in ``out_folder``, one outcome per case in the order of ``cases``.
 
@@ -65,8 +66,9 @@ def predict_cases(
     Args:
         models: members of one ensemble.
         workers: 0 reads, computes and writes one after the other; otherwise reading and writing have a thread each.
-        priors: for cascades, by name of the earlier configuration, the folder of its masks.
+        priors: for cascades, by name of the earlier run or configuration, the folder of its masks.
         weights: of the members; equal without.
+        ensemble: hash of the ensemble that they are, for the records.
         options: everything else; overrides the four options before.
 
     Raises:
@@ -77,10 +79,11 @@ def predict_cases(
     options = options or PredictOptions(
         mirror=mirror, device=device, memory_gib=memory_gib, probabilities=save_probabilities
     )
-    line = _Line(models, dataset, Path(out_folder), options, dict(priors or {}), weights)
+    line = _Line(models, dataset, Path(out_folder), options, dict(priors or {}), weights, ensemble)
     with lock(line.out / RECORDS):
         sweep_temps(line.out)
         sweep_temps(line.out / RECORDS)
+        sweep_temps(line.out / UNCERTAINTY)
         return line.run(cases, overlap=workers != 0)
 
 
@@ -109,15 +112,16 @@ class _Line:
 
     def __init__(
         self,
-        models: Sequence[Model],
+        models: Sequence[AnyModel],
         dataset: Dataset,
         out: Path,
         options: PredictOptions,
         priors: dict[str, Path],
         weights: Sequence[float] | None,
+        ensemble: str,
     ) -> None:
         self.models, self.dataset, self.out, self.options = models, dataset, out, options
-        self.priors, self.weights = priors, weights
+        self.priors, self.weights, self.ensemble = priors, weights, ensemble
         self._digests = tuple(model_digest(model) for model in models)
         self._settings = settings_digest(options, dataset.file_ending)
         self._roomy = True
@@ -169,19 +173,29 @@ class _Line:
     def _kept(self, case: Case) -> PredictedCase | None:
         """The files of a case that need not be predicted again."""
         try:
-            record = kept_record(record_path(self.out, case.id), self._record(case), self.out)
+            names = self._names(case.id)
+            record = kept_record(record_path(self.out, case.id), self._record(case), self.out, names.values())
         except AutofuseError:
             return None  # its images are missing: reading it will say so
         if record is None:
             return None
-        probabilities = self.out / f"{case.id}{PROBABILITIES_ENDING}" if self.options.probabilities else None
-        return PredictedCase(self.out / f"{case.id}{self.dataset.file_ending}", probabilities, True, record.seen)
+        return self._files(names, True, record.seen)
+
+    def _names(self, case: str) -> dict[str, str]:
+        return wanted_files(case, self.options, self.dataset.file_ending, len(self.models))
+
+    def _files(self, names: Mapping[str, str], kept: bool, seen: Seen) -> PredictedCase:
+        probabilities = names.get("probabilities") or names.get("coded")
+        return PredictedCase(
+            self.out / names["mask"], None if probabilities is None else self.out / probabilities, kept, seen
+        )
 
     def _record(self, case: Case) -> PredictionRecord:
         return PredictionRecord(
             case=case.id,
             models=self._digests,
             weights=None if self.weights is None else tuple(float(weight) for weight in self.weights),
+            ensemble=self.ensemble,
             settings=self._settings,
             source=source_of(self.dataset, case, self._prior_files(case)),
             files={},
@@ -234,8 +248,9 @@ class _Line:
             seen = prediction.seen
             known = {"absent": seen.absent, "partly": seen.partly, "grid": seen.grid}
             record = self._records.pop(prediction.case).model_copy(update=known)
-            paths = write_prediction(prediction, self.out, self.dataset.file_ending, record)
-            return PredictedCase(paths["mask"], paths.get("probabilities"), False, seen)
+            names = self._names(prediction.case)
+            write_prediction(prediction, self.out, names, record)
+            return self._files(names, False, seen)
 
         return _tried(computed.name, write, computed.seconds)
 

@@ -165,7 +165,7 @@ def _rows(model: Model, case: LoadedCase, prepared: CaseOnGrid, options: Predict
     view = View(
         images=torch.from_numpy(prepared.images),
         present=torch.from_numpy(prepared.present),
-        prior=case.priors.get(prior_key(task)),
+        prior=case.priors.get(prior_key(model)),
         case=case.id,
         spacing_mm=prepared.placement.prepared_spacing_mm,
         partial=prepared.partial_view,

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch.nn import functional as F
 
 from autofuse.foundation.machine import Precision, default_precision
 from autofuse.inference.export import Chunk, Grids, activate, target_chunks
@@ -20,10 +22,11 @@ from autofuse.inference.spool import Spool
 from autofuse.inference.window import Rows, View, WindowPlan, sliding_window
 from autofuse.plan.task import Task
 from autofuse.plan.types import Configuration
-from autofuse.training.model import Model
+from autofuse.preprocessing.placement import Placement
+from autofuse.training.model import AnyModel, Model
 
 Advance = Callable[[float], None]
-Weighted = tuple[Model, float]
+Weighted = tuple[AnyModel, float]
 
 _SPOOL_ROWS_BYTES = 64 << 20
 
@@ -78,6 +81,19 @@ class Members:
             rows, grids, task.labels, logits=alone, keep_all=keep_all, thresholds=self.options.thresholds
         )
 
+    def framed(self, group: Sequence[Weighted], frame: Placement, *, keep_all: bool) -> Iterator[Chunk]:
+        """As ``chunks``, on the grid of ``frame``, which holds all that the group sees: the rest is background.
+
+        Members whose plans register otherwise may crop otherwise; then all outputs have to be kept.
+        """
+        task = group[0][0].task
+        placement = self.case.prepared[grid_key(task)].placement
+        chunks = self.chunks(group, keep_all=keep_all)
+        if placement.crop == frame.crop:
+            return chunks
+        level = 0.0 if task.labels.has_regions else sum(weight for _, weight in group)
+        return _surrounded(chunks, placement, frame, task.outputs, level)
+
     def _mean(self, group: Sequence[Weighted], shape: tuple[int, int, int]) -> Iterator[Rows]:
         """Weighted sums of the members' probabilities in thin runs of rows, while the last member makes its own."""
         (*others, (last, share)), task = group, group[0][0].task
@@ -90,7 +106,7 @@ class Members:
             total = part.values * share
             yield Rows(part.start, total if sums is None else total + sums.read(part.start, part.stop).to(total.device))
 
-    def _probabilities(self, model: Model) -> Iterator[Rows]:
+    def _probabilities(self, model: AnyModel) -> Iterator[Rows]:
         for part in self._logits(model):
             row_bytes = 4 * part.values.shape[0] * part.values.shape[2] * part.values.shape[3]
             size = max(1, _SPOOL_ROWS_BYTES // row_bytes)
@@ -98,13 +114,15 @@ class Members:
                 values = part.values[:, begin : begin + size]
                 yield Rows(part.start + begin, activate(values, model.task.labels))
 
-    def _logits(self, model: Model) -> Iterator[Rows]:
-        task, key = model.task, grid_key(model.task)
+    def _logits(self, held: AnyModel) -> Iterator[Rows]:
+        # What lies in its folder is read now and forgotten after its turn.
+        model = held if isinstance(held, Model) else held.load()
+        key = grid_key(model.task)
         prepared = self.case.prepared[key]
         view = View(
             images=torch.from_numpy(prepared.images),
             present=torch.from_numpy(prepared.present),
-            prior=self.case.priors.get(prior_key(task)),
+            prior=self.case.priors.get(prior_key(model)),
             case=self.case.id,
             spacing_mm=prepared.placement.prepared_spacing_mm,
             partial=prepared.partial_view,
@@ -115,7 +133,7 @@ class Members:
                 lambda batch: model.trainer.segment(nets, batch), view, self._window(model), self._report
             )
         finally:
-            if self.members > 1 and self.device.type != "cpu":
+            if self.members > 1 and model is held and self.device.type != "cpu":
                 model.nets.cpu()
 
     def _window(self, model: Model) -> WindowPlan:
@@ -142,3 +160,26 @@ class Members:
 
 def _trained_precision(model: Model, device: torch.device) -> Precision:
     return model.run.precision if model.run.device == device.type else default_precision(device.type)
+
+
+def _surrounded(
+    chunks: Iterator[Chunk], placement: Placement, frame: Placement, outputs: int, level: float
+) -> Iterator[Chunk]:
+    """Chunks of ``placement`` at their place in ``frame``; around them the first output is ``level``, others are 0."""
+    before = [placement.crop[axis][0] - frame.crop[axis][0] for axis in frame.transpose]
+    after = [frame.crop[axis][1] - placement.crop[axis][1] for axis in frame.transpose]
+    sides = (before[2], after[2], before[1], after[1])
+    empty = torch.zeros(outputs, 1, *frame.cropped_shape[1:])
+    empty[0] = level
+    kept = tuple(range(outputs))
+    for row in range(before[0]):
+        yield Chunk(row, row + 1, kept, empty)
+    for chunk in chunks:
+        assert chunk.values is not None
+        values = F.pad(chunk.values, sides)
+        if level:
+            values[0] = F.pad(chunk.values[0], sides, value=level)
+        yield replace(chunk, start=chunk.start + before[0], stop=chunk.stop + before[0], values=values)
+    depth = frame.cropped_shape[0]
+    for row in range(depth - after[0], depth):
+        yield Chunk(row, row + 1, kept, empty)

@@ -15,10 +15,13 @@ from autofuse.dataset.types import Labels
 from autofuse.foundation.machine import Precision
 from autofuse.images.geometry import Geometry
 from autofuse.inference.memory import MemoryPlan
+from autofuse.inference.recipe import StructureSteps
 from autofuse.inference.spool import Spool
 from autofuse.inference.tiles import STEP
+from autofuse.inference.uncertainty import Uncertainty
 from autofuse.plan.task import Task
 from autofuse.preprocessing.placement import Placement
+from autofuse.training.model import AnyModel
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,11 @@ class PredictOptions:
         precision: of the network; None for what it was trained with, where the device is of the same kind.
         memory_gib: the most that the process (or the device) may hold; None for a share of what is free.
         probabilities: keep them on the native grid.
+        coded: keep them as one byte each (``autofuse.inference.coding``), for choosing.
+        uncertainty: map it, and give volumes with intervals.
         thresholds: per region, the probability above which a voxel belongs to it.
+        temperature: log-odds of what is kept or mapped are divided by it; masks do not depend on it.
+        steps: of post-processing.
         scratch: folder for sums that do not fit into memory; None for the system's temporary folder.
     """
 
@@ -42,8 +49,17 @@ class PredictOptions:
     precision: Precision | None = None
     memory_gib: float | None = None
     probabilities: bool = False
+    coded: bool = False
+    uncertainty: bool = False
     thresholds: tuple[float, ...] | None = None
+    temperature: float = 1.0
+    steps: tuple[StructureSteps, ...] = ()
     scratch: Path | None = None
+
+    @property
+    def keeps(self) -> bool:
+        """Whether probabilities of the whole case are needed after its mask is painted."""
+        return self.probabilities or self.coded or self.uncertainty
 
 
 @dataclass(frozen=True)
@@ -124,6 +140,7 @@ class Prediction:
         probabilities: only if asked for.
         memory: what was planned.
         seen: what it was made from.
+        uncertainty: only if asked for.
     """
 
     case: str
@@ -133,6 +150,7 @@ class Prediction:
     probabilities: Probabilities | None
     memory: MemoryPlan
     seen: Seen = Seen()
+    uncertainty: Uncertainty | None = None
 
     def raw_labels(self) -> NDArray[np.integer]:
         """(z, y, x) label values as files hold them."""
@@ -152,6 +170,12 @@ def grid_key(task: Task) -> str:
     return f"{task.plan.preparation_digest(task.configuration)}-{task.configuration.dimensions}d"
 
 
-def prior_key(task: Task) -> str:
+def prior_names(model: AnyModel) -> tuple[str, ...]:
+    """Under which names the masks of the earlier stage are looked for: that of its run, then of its configuration."""
+    names = (model.run.prior_run, model.task.configuration.previous)
+    return tuple(name for name in names if name is not None)
+
+
+def prior_key(model: AnyModel) -> str:
     """Names the masks that a cascade's second stage is given: whose they are, and on which grid."""
-    return f"{task.configuration.previous}-{grid_key(task)}"
+    return f"{prior_names(model)[0] if prior_names(model) else None}-{grid_key(model.task)}"

@@ -13,13 +13,13 @@ from autofuse.dataset.label_codes import encode_labels
 from autofuse.dataset.types import Case, Dataset
 from autofuse.foundation.errors import DataError
 from autofuse.images.geometry import Geometry
-from autofuse.training.model import Model
+from autofuse.training.model import AnyModel
 
 EACH_ALONE = frozenset({"late", "shared_kernels"})
 """Topologies that take every modality through to logits of its own; others must have met absent ones in training."""
 
 
-def require_modalities(dataset: Dataset, case: Case, models: Sequence[Model]) -> None:
+def require_modalities(dataset: Dataset, case: Case, models: Sequence[AnyModel]) -> None:
     """Nothing, if every modality that the case lacks may be absent: it is marked optional, training cases lack it too,
     or every model's network can cope: it was trained with modalities dropped, or sees each modality alone.
 
@@ -46,7 +46,7 @@ def require_modalities(dataset: Dataset, case: Case, models: Sequence[Model]) ->
         )
 
 
-def _copes(model: Model) -> bool:
+def _copes(model: AnyModel) -> bool:
     network = model.task.configuration.network
     return network.modality_dropout > 0 or network.topology in EACH_ALONE
 
@@ -54,7 +54,7 @@ def _copes(model: Model) -> bool:
 def read_priors(
     folders: Mapping[str, Path], dataset: Dataset, case: Case, geometry: Geometry
 ) -> dict[str, NDArray[np.int16]]:
-    """By configuration, class indices on the native grid of the masks that an earlier stage wrote.
+    """By name of the earlier run or configuration, class indices on the native grid of the masks that it wrote.
 
     Raises:
         DataError: if a mask is missing, damaged or on another grid.

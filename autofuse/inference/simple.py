@@ -20,14 +20,14 @@ from autofuse.images.image import Image
 from autofuse.inference.case import Priors, predict_case
 from autofuse.inference.prediction import Prediction, PredictOptions
 from autofuse.plan.types import Plan
-from autofuse.training.model import RUN_NAME, Model, load_model
+from autofuse.training.model import RUN_NAME, Model, StoredModel, load_model, open_model
 
-AnyModel = Model | str | Path
+NamedModel = Model | str | Path
 AnyImage = Image | str | Path | NDArray[Any] | tuple[NDArray[Any], Geometry] | None
 
 
 def predict(
-    model: AnyModel | Sequence[AnyModel],
+    model: NamedModel | Sequence[NamedModel],
     images: Sequence[AnyImage] | Mapping[str, AnyImage],
     *,
     mirror: bool = True,
@@ -64,7 +64,7 @@ def predict(
     return predict_case(models, raw, options, priors=priors)
 
 
-def load_models(model: AnyModel, device: str = "cpu") -> list[Model]:
+def load_models(model: NamedModel, device: str = "cpu") -> list[Model | StoredModel]:
     """The models that a folder holds: that of one fold, or those of all folds of a run.
 
     Raises:
@@ -81,8 +81,8 @@ def load_models(model: AnyModel, device: str = "cpu") -> list[Model]:
             found=str(folder),
             expected=f"a folder with {RUN_NAME} in it, or in the folders fold_0, fold_1 ... below",
         )
-    # Members of an ensemble wait in ordinary memory and visit the device one after another.
-    return [load_model(fold, device="cpu" if len(folds) > 1 else device) for fold in folds]
+    # Members of an ensemble wait in their folders and visit the device one after another.
+    return [open_model(fold) for fold in folds] if len(folds) > 1 else [load_model(folds[0], device=device)]
 
 
 def _in_order(images: Sequence[AnyImage] | Mapping[str, AnyImage], modalities: Sequence[str]) -> list[AnyImage]:

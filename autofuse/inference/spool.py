@@ -37,8 +37,11 @@ class Spool:
 
     def add(self, start: int, values: Tensor, weight: float = 1.0) -> None:
         """Add ``weight`` times ``values`` (C, n, y, x) to the rows from ``start`` on."""
-        total = self.read(start, start + values.shape[1]) + values.cpu().float() * weight
-        rows: NDArray[np.float16] = total.permute(1, 0, 2, 3).to(torch.float16).contiguous().numpy()
+        self.put(start, self.read(start, start + values.shape[1]) + values.cpu().float() * weight)
+
+    def put(self, start: int, values: Tensor) -> None:
+        """Replace the rows from ``start`` on by ``values`` (C, n, y, x)."""
+        rows: NDArray[np.float16] = values.permute(1, 0, 2, 3).to(torch.float16).contiguous().numpy()
         if self._array is not None:
             self._array[start : start + len(rows)] = rows
         else:

@@ -18,7 +18,7 @@ from autofuse.road.phantom_run import demo
 from autofuse.road.results import Predicted, RunReport
 from autofuse.road.runs import TrainedFold
 from autofuse.road.scribbling import scribble
-from autofuse.road.steps import check, evaluate, fingerprint, info, plan, predict, preprocess, train
+from autofuse.road.steps import check, evaluate, fingerprint, info, plan, predict, preprocess, select, train
 from autofuse.road.whole import run
 
 __all__ = [
@@ -56,5 +56,6 @@ __all__ = [
     "report",
     "run",
     "scribble",
+    "select",
     "train",
 ]

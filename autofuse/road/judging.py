@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autofuse.dataset.types import Case, Dataset, Labels
 from autofuse.evaluation.folder import SCORES_FILE, evaluate_folder, write_scores
@@ -14,6 +15,12 @@ from autofuse.foundation.errors import DataError, ModelError
 from autofuse.foundation.workspace import Workspace
 from autofuse.plan.types import Plan
 from autofuse.road.runs import TrainedFold
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from autofuse.images.geometry import Geometry
 
 
 def references_of(dataset: Dataset, cases: Iterable[Case]) -> dict[str, Path]:
@@ -35,9 +42,7 @@ def taught_references(dataset: Dataset, cases: Iterable[Case], plan: Plan, folde
     structures where nobody drew is judged like one that does not.
     """
     from autofuse.dataset.label_codes import decode_labels
-    from autofuse.dataset.raw import CaseFiles
     from autofuse.images import write_labels
-    from autofuse.preprocessing.far import with_far_background
 
     found = {}
     for case in cases:
@@ -45,11 +50,26 @@ def taught_references(dataset: Dataset, cases: Iterable[Case], plan: Plan, folde
             continue
         found[case.id] = dataset.path(case.label)
         if plan.far_background:
-            label, geometry, _ = CaseFiles(dataset, case).label(case.label)
-            marked = with_far_background(label, geometry.spacing_mm, len(dataset.labels.raw_values), case.id)
+            marked, geometry = taught_label(dataset, case, plan)
             found[case.id] = folder / f"{case.id}{dataset.file_ending}"
             write_labels(found[case.id], decode_labels(marked, dataset.labels), geometry)
     return found
+
+
+def taught_label(dataset: Dataset, case: Case, plan: Plan) -> tuple[NDArray[np.int16], Geometry]:
+    """The label (z, y, x) of a labelled case as training under ``plan`` sees it, class indices, and its grid.
+
+    Raises:
+        DataError: naming case and file, if the file is damaged or has undeclared values.
+    """
+    from autofuse.dataset.raw import CaseFiles
+    from autofuse.preprocessing.far import with_far_background
+
+    assert case.label is not None
+    label, geometry, _ = CaseFiles(dataset, case).label(case.label)
+    if plan.far_background:
+        label = with_far_background(label, geometry.spacing_mm, len(dataset.labels.raw_values), case.id)
+    return label, geometry
 
 
 def references_in(folder: Path) -> dict[str, Path]:

@@ -16,6 +16,7 @@ from autofuse.road.steps import Folder, open_both
 
 if TYPE_CHECKING:
     from autofuse.dataset.types import Dataset
+    from autofuse.road.prediction import Crew
     from autofuse.sharing.types import SharedModel
 
 
@@ -38,6 +39,31 @@ class ChosenModel:
     def earlier(self) -> tuple[TrainedFold, ...]:
         """The folds whose masks these take as input, in a cascade."""
         return tuple(stage for fold in self.folds if (stage := earlier_stage(fold)) is not None)
+
+
+@dataclass(frozen=True)
+class ChosenCrew:
+    """Who predicts new cases: ``crew``; ``dataset``, ``workspace`` and ``imported`` as of ``ChosenModel``."""
+
+    dataset: Dataset
+    workspace: Workspace
+    crew: Crew
+    imported: SharedModel | None = None
+
+
+def choose_crew(
+    dataset: Folder, workspace: Folder | None = None, run: str | None = None, folds: Sequence[int] | None = None
+) -> ChosenCrew:
+    """Who predicts for ``dataset``: the ensemble that was chosen where no run is named; arguments and errors as of
+    ``choose_model``."""
+    from autofuse.road.crews import find_crew
+    from autofuse.road.prediction import crew_of
+
+    if imported_model(dataset, workspace) is None:
+        opened, place = open_both(dataset, workspace)
+        return ChosenCrew(opened, place, find_crew(opened, place, run, folds))
+    chosen = choose_model(dataset, workspace, run, folds)
+    return ChosenCrew(chosen.dataset, chosen.workspace, crew_of(chosen.folds), chosen.imported)
 
 
 def choose_model(

@@ -35,9 +35,11 @@ class Predicted(StoredValue):
     """Masks of one command `autofuse predict`.
 
     Attributes:
-        run, folds: whose models were averaged.
+        run, folds: whose models were averaged; of an ensemble its name and all folds.
+        members: of an ensemble, in words.
         folder: where the masks are, absolute.
         cases: that have a mask now; failed: the others.
+        volumes: table of volumes, absolute, where uncertainty was asked for.
         incomplete: those of ``cases`` that lack a modality, or see a part of the image only with it.
         fused: where the fused images are, absolute; None where none were asked for.
     """
@@ -46,11 +48,13 @@ class Predicted(StoredValue):
 
     run: str
     folds: tuple[int, ...]
+    members: str = ""
     folder: str
     cases: tuple[str, ...]
     failed: tuple[FailedCase, ...] = ()
     incomplete: tuple[IncompleteCase, ...] = ()
     fused: str | None = None
+    volumes: str | None = None
 
 
 class FoldReport(Value):
@@ -70,6 +74,7 @@ class RunReport(StoredValue):
     Attributes:
         held_out_dice: over the held-out cases of all folds of this run; None where nothing is held out.
         held_out_scores: folder of their tables.
+        ensemble: what was chosen from all runs, in words; it is in ensemble.json. None where nothing is held out.
         predictions: folder of the masks of the test cases, or None without test cases.
         incomplete: test cases that were predicted from less than all modalities, whole.
         test_dice, test_scores: where the data set has references for its test cases.
@@ -86,6 +91,7 @@ class RunReport(StoredValue):
     folds: tuple[FoldReport, ...]
     held_out_dice: float | None = None
     held_out_scores: str | None = None
+    ensemble: str | None = None
     predictions: str | None = None
     predicted_cases: int = 0
     failed: tuple[FailedCase, ...] = ()

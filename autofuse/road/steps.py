@@ -17,6 +17,7 @@ from autofuse.road.places import dataset_folder, imported_model, workspace_of
 if TYPE_CHECKING:
     from autofuse.dataset.report import CheckReport
     from autofuse.dataset.types import Dataset
+    from autofuse.evaluation.ensemble import Ensemble
     from autofuse.evaluation.scoring import Scoring
     from autofuse.evaluation.types import Scores
     from autofuse.fingerprint.types import Fingerprint
@@ -157,6 +158,7 @@ def predict(
     folds: Sequence[int] | None = None,
     probabilities: bool = False,
     save_fused: bool = False,
+    uncertainty: bool = False,
     mirror: bool = True,
     device: Device = "auto",
     workers: int | None = None,
@@ -167,28 +169,31 @@ def predict(
         dataset: folder of a data set, or the name of a model that was imported; that needs ``images``.
         images: folder of images named as in training; None for the data set's test cases.
         out: where the masks go; None for the workspace.
-        run: whose models (the newest finished run if None); folds: which of its folds are averaged (all if None).
+        run: whose models (if None: the ensemble that was chosen, or the newest finished run where none was); folds:
+            which of its folds are averaged (all if None).
         probabilities: also write the probabilities of every class.
         save_fused: also write the fused images that were segmented, into the folder ``fused`` beside the masks.
+        uncertainty: also write maps of entropy and mutual information, and volumes with intervals.
         mirror: average over mirrored images: slower, a little better.
 
     Returns:
         What was predicted, with the cases that failed; one bad case never stops the others.
     """
-    from autofuse.road.models import choose_model
+    from autofuse.road.models import choose_crew
     from autofuse.road.prediction import predict_with
 
-    chosen = choose_model(dataset, workspace, run, folds)
+    chosen = choose_crew(dataset, workspace, run, folds)
     if chosen.imported is not None and images is None:
         raise UsageError("A model has no images of its own.", remedy=f"autofuse predict {dataset} -i FOLDER -o MASKS")
-    opened, place, trained = chosen.dataset, chosen.workspace, chosen.folds
+    opened, place, crew = chosen.dataset, chosen.workspace, chosen.crew
     predicted = predict_with(
         opened,
         place,
-        trained,
+        crew,
         images=None if images is None else Path(images),
         out=None if out is None else Path(out),
         probabilities=probabilities,
+        uncertainty=uncertainty,
         mirror=mirror,
         device=explicit(device),
         workers=workers,
@@ -196,9 +201,38 @@ def predict(
     if save_fused:
         from autofuse.road.fusing import fused_beside
 
-        made = fused_beside(Path(predicted.folder), opened, trained, None if images is None else Path(images), device)
+        made = fused_beside(
+            Path(predicted.folder), opened, crew.folds, None if images is None else Path(images), device
+        )
         predicted = predicted.model_copy(update={"fused": made.folder})
     return predicted
+
+
+def select(
+    dataset: Folder,
+    *,
+    workspace: Folder | None = None,
+    runs: Sequence[str] | None = None,
+    members: int | None = None,
+    mirror: bool = True,
+    device: Device = "auto",
+    workers: int | None = None,
+) -> Ensemble:
+    """The best single run or ensemble of all that is trained, its post-processing, and the evidence.
+
+    It is written to ensemble.json, which ``predict`` uses from then on, and kept while runs and labels do not change.
+
+    Args:
+        runs: that may compete, by name (all if None).
+        members: turns of the greedy choice (10 if None); 1 for the best single run.
+        mirror: average over mirrored images; new cases are then predicted so as well.
+    """
+    from autofuse.road.selecting import select_ensemble
+
+    opened, place = open_both(dataset, workspace)
+    return select_ensemble(
+        opened, place, runs=runs, members=members, mirror=mirror, device=explicit(device), workers=workers
+    )
 
 
 def evaluate(

@@ -28,6 +28,8 @@ CASE_OVERHEAD_S = 1.5
 """Reading, preparing, resampling back, writing and scoring one case of a million voxels; grows with its volume."""
 CLOSING_S = 8.0
 """Tables, pictures and the report at the end."""
+CHOOSING_S = 0.5
+"""Gathering one held-out case of a million voxels, and choosing by it; grows with its volume."""
 ROUND_MINUTES = 0.05
 
 
@@ -103,6 +105,11 @@ def case_overhead_s(configuration: Configuration) -> float:
     return CASE_OVERHEAD_S * (1 + math.prod(configuration.median_shape) / 1e6)
 
 
+def choosing_s(configuration: Configuration, cases: int) -> float:
+    """Seconds of choosing post-processing and members by ``cases`` held-out cases of the median size."""
+    return cases * CHOOSING_S * (1 + math.prod(configuration.median_shape) / 1e6)
+
+
 def _all_predictions_s(
     plan: Plan, last: Configuration, cases: int, *, mirror: bool, for_next_stage: int = 0, step_s: float | None = None
 ) -> float | None:
@@ -130,12 +137,14 @@ def divide_time(
     folds: int,
     cases: int,
     training_cases: int = 0,
+    judging: int = 0,
 ) -> Timetable | None:
     """The division of the clock's time, found in ``folder`` or made and kept there; None without a time.
 
     Args:
         configurations: to be trained one after another (a cascade's stages); the last one predicts.
         cases: to be predicted: held out over all folds, and test cases once a fold.
+        judging: held-out cases that members and post-processing are chosen by.
         training_cases: of the data set; a cascade's earlier stage predicts them once a fold.
     """
     if clock.minutes is None:
@@ -151,7 +160,8 @@ def divide_time(
     ]
     mirror = wanted[0] is not None and wanted[0] <= MOST_FOR_MIRRORING * left
     reserve = wanted[0] if mirror else wanted[1]
-    reserve = CLOSING_S + (reserve if reserve is not None else MOST_FOR_MIRRORING * max(left, 0))
+    reserve = reserve if reserve is not None else MOST_FOR_MIRRORING * max(left, 0)
+    reserve += CLOSING_S + choosing_s(configurations[-1], judging)
     training = max(left - reserve, LEAST_SHARE * total)
     if left - reserve < LEAST_SHARE * total:
         say(f"{clock.minutes:g} minutes are short for this data set: the command will take longer than that.")
@@ -170,13 +180,14 @@ def divide_time(
 
 
 def settle_mirroring(
-    folder: Path, table: Timetable | None, plan: Plan, clock: Clock, *, cases: int, step_s: float
+    folder: Path, table: Timetable | None, plan: Plan, clock: Clock, *, cases: int, step_s: float, judging: int = 0
 ) -> bool:
     """Whether prediction mirrors, decided once training has shown how fast this machine is, and kept in ``folder``."""
     if table is None or table.settled:
         return table is None or table.mirror
-    needed = _all_predictions_s(plan, plan.named(table.configuration), cases, mirror=True, step_s=step_s)
-    mirror = needed is not None and needed + CLOSING_S <= clock.left_s
+    last = plan.named(table.configuration)
+    needed = _all_predictions_s(plan, last, cases, mirror=True, step_s=step_s)
+    mirror = needed is not None and needed + choosing_s(last, judging) + CLOSING_S <= clock.left_s
     table.model_copy(update={"mirror": mirror, "settled": True}).save(folder / TIMETABLE_FILE)
     return mirror
 

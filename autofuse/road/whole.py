@@ -26,6 +26,7 @@ from autofuse.road.timetable import Clock, divide_time, settle_mirroring
 
 if TYPE_CHECKING:
     from autofuse.evaluation.types import Scores
+    from autofuse.road.prediction import Crew
 
 PROBLEMS_TOLD = 20
 ALL_FOLDS = 5
@@ -168,6 +169,7 @@ class _Road:
             folds=len(self.folds),
             cases=self._to_predict(),
             training_cases=len(self.dataset.cases),
+            judging=self._judging(),
         )
         method = self.method if table is None else replace(self.method, minutes=table.training_minutes)
         trained = [train_fold(self.ground, method, fold, workers=self.workers) for fold in self.folds]
@@ -178,9 +180,11 @@ class _Road:
             self.clock,
             cases=self._to_predict(),
             step_s=_seconds_per_step(trained),
+            judging=self._judging(),
         )
         scores = {fold.fold: self._held_out(fold, mirror) for fold in trained}
-        report = self._report(trained, scores, mirror)
+        crew = self._select(trained, mirror)
+        report = self._report(trained, scores, crew, mirror)
         report = report.model_copy(update={"minutes": round(self._minutes(started), 2)})
         report.save(self.workspace.folder / REPORT_FILE)
         add_page(self.workspace, self.dataset.root, report.run)
@@ -189,10 +193,12 @@ class _Road:
     def _minutes(self, started: float) -> float:
         return (time.monotonic() - min(started, self.clock.started)) / 60
 
+    def _judging(self) -> int:
+        return sum(len(self.ground.splits.folds[fold][1]) for fold in self.folds)
+
     def _to_predict(self) -> int:
-        held_out = sum(len(self.ground.splits.folds[fold][1]) for fold in self.folds)
         taught = to_label(self.ground, chosen_trainer(self.ground, self.method)[1].teaching(), self.folds)
-        return held_out + len(self.dataset.test_cases) * len(self.folds) + taught
+        return self._judging() + len(self.dataset.test_cases) * len(self.folds) + taught
 
     def _held_out(self, fold: TrainedFold, mirror: bool) -> Scores | None:
         from autofuse.road.judging import judge_held_out
@@ -201,10 +207,35 @@ class _Road:
         if not fold.plan.held_out:
             say(f"Fold {fold.fold} holds nothing out: there is nothing to judge it by.")
             return None
-        predict_held_out(self.dataset, fold, mirror=mirror, device=self.ground.device, workers=self.workers)
+        predict_held_out(self.dataset, fold, mirror=mirror, device=self.ground.device, workers=self.workers, coded=True)
         return judge_held_out(self.dataset, fold, workers=self.workers)
 
-    def _report(self, trained: list[TrainedFold], scores: dict[int, Scores | None], mirror: bool) -> RunReport:
+    def _select(self, trained: list[TrainedFold], mirror: bool) -> Crew:
+        """What predicts new cases: chosen from all runs where cases are held out, else what was trained just now."""
+        from autofuse.road.crews import ensemble_crew
+        from autofuse.road.prediction import crew_of
+        from autofuse.road.selecting import select_ensemble
+
+        if not any(fold.plan.held_out for fold in trained):
+            return crew_of(trained)
+        # Within a time, other runs compete only if that costs none.
+        ensemble = select_ensemble(
+            self.dataset,
+            self.workspace,
+            mirror=mirror,
+            device=self.ground.device,
+            workers=self.workers,
+            only_ready=None if self.clock.minutes is None else trained[0].run,
+        )
+        for item in ensemble.evidence.left_out if ensemble.evidence is not None else ():
+            if item.run == trained[0].run:
+                say(f"{item.run} did not compete: {item.why}.")
+        say(f"Chosen for new cases: {ensemble.in_words()}.")
+        return ensemble_crew(self.workspace.runs, ensemble)
+
+    def _report(
+        self, trained: list[TrainedFold], scores: dict[int, Scores | None], crew: Crew, mirror: bool
+    ) -> RunReport:
         from autofuse.road.judging import join_scores
 
         first = trained[0]
@@ -214,6 +245,7 @@ class _Road:
             configuration=first.plan.configuration,
             trainer=first.plan.trainer,
             folds=tuple(self._fold_report(fold, scores[fold.fold]) for fold in trained),
+            ensemble=crew.members or None,
             minutes=0.0,
         )
         known = [item for item in scores.values() if item is not None]
@@ -224,7 +256,7 @@ class _Road:
                 update={"held_out_dice": joined.mean_dice, "held_out_scores": self._relative(folder)}
             )
         if self.dataset.test_cases:
-            report = self._tests(report, trained, mirror)
+            report = self._tests(report, crew, mirror)
         return report.model_copy(update={"pictures": self._pictures(trained, report)})
 
     def _fold_report(self, fold: TrainedFold, scores: Scores | None) -> FoldReport:
@@ -238,7 +270,7 @@ class _Road:
             held_out_dice=None if scores is None else scores.mean_dice,
         )
 
-    def _tests(self, report: RunReport, trained: list[TrainedFold], mirror: bool) -> RunReport:
+    def _tests(self, report: RunReport, crew: Crew, mirror: bool) -> RunReport:
         from autofuse.evaluation.folder import evaluate_folder
         from autofuse.road.judging import references_of, subjects_of
         from autofuse.road.prediction import predict_with
@@ -246,7 +278,7 @@ class _Road:
         masks = predict_with(
             self.dataset,
             self.workspace,
-            trained,
+            crew,
             mirror=mirror,
             device=self.ground.device,
             workers=self.workers,
@@ -261,7 +293,7 @@ class _Road:
         references = references_of(self.dataset, self.dataset.test_cases)
         references = {name: path for name, path in references.items() if name in masks.cases}
         if references:
-            folder = self.workspace.scores / report.run / "test"
+            folder = self.workspace.scores / crew.name / "test"
             scores = evaluate_folder(
                 Path(masks.folder),
                 references,

@@ -12,7 +12,14 @@ from torch import nn
 from autofuse.foundation.errors import ModelError, UsageError
 from autofuse.plan.task import Task
 from autofuse.plan.types import Plan
-from autofuse.training.checkpoint import fill_networks, load_checkpoint, prediction_weights
+from autofuse.training.checkpoint import (
+    NET,
+    fill_networks,
+    load_checkpoint,
+    prediction_weights,
+    prefixed,
+    tensors_crc32,
+)
 from autofuse.training.run import RunPlan, make_trainer
 from autofuse.training.trainer import Trainer
 
@@ -28,6 +35,57 @@ class Model:
     trainer: Trainer
     nets: nn.ModuleDict
     run: RunPlan
+
+    @property
+    def weights_crc32(self) -> int:
+        """CRC-32 of the weights that predict, named as in a file; finished.json says the same."""
+        return tensors_crc32(prefixed(NET, {name: tensor.cpu() for name, tensor in self.nets.state_dict().items()}))
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A model whose weights stay in its folder until it is their turn, so that ten take no more memory than one.
+
+    Attributes:
+        weights_crc32: of the weights that predict, as they were when the model was opened.
+    """
+
+    task: Task
+    trainer: Trainer
+    run: RunPlan
+    folder: Path
+    which: Which
+    weights_crc32: int
+
+    def load(self, device: str | torch.device = "cpu") -> Model:
+        """The model with its weights.
+
+        Raises:
+            ModelError: as ``load_model``, or if they are not those that were there before.
+        """
+        model = load_model(self.folder, self.which, device)
+        if model.run != self.run or model.weights_crc32 != self.weights_crc32:
+            raise ModelError(
+                "This model was changed while it was in use.",
+                file=checkpoint_path(self.folder, self.which),
+                found=f"{model.weights_crc32:08x}",
+                expected=f"{self.weights_crc32:08x}",
+                remedy="Run the same command again.",
+            )
+        return model
+
+
+AnyModel = Model | StoredModel
+
+
+def open_model(run_folder: Path, which: Which = "last") -> StoredModel:
+    """The model in ``run_folder``, found to be whole; its weights are let go again.
+
+    Raises:
+        ModelError: as ``load_model``.
+    """
+    model = load_model(run_folder, which)
+    return StoredModel(model.task, model.trainer, model.run, run_folder, which, model.weights_crc32)
 
 
 def checkpoint_path(run_folder: Path, which: Which) -> Path:

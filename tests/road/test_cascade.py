@@ -9,11 +9,17 @@ import pytest
 from tiny_road import MEMORY_GIB, draw
 
 from autofuse import road
+from autofuse.evaluation.ensemble import Ensemble
+from autofuse.foundation.errors import ModelError
 from autofuse.plan.types import Plan
 from autofuse.preprocessing.store import PriorRecord, Store
+from autofuse.road.competing import find_competition
+from autofuse.road.crews import ensemble_crew
 from autofuse.road.fold import prior_key
 from autofuse.road.places import workspace_of
 from autofuse.road.runs import choose_run, find_runs
+from autofuse.road.selecting import member_of
+from autofuse.road.steps import open_both
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +70,31 @@ def test_both_stages_are_trained_and_chained(cascade: tuple[Path, Path, Plan]) -
     again = road.run(raw, workspace=workspace, steps=2, workers=0)
     assert again.model_copy(update={"minutes": report.minutes}) == report
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+@pytest.mark.slow
+def test_both_stages_can_predict_together(cascade: tuple[Path, Path, Plan]) -> None:
+    raw, workspace, _ = cascade
+    road.run(raw, workspace=workspace, steps=2, workers=0)
+    opened, place = open_both(raw, workspace)
+    candidates = find_competition(opened, place).candidates
+    assert [item.folds[0].plan.configuration for item in candidates] == ["3d_cascade", "3d_low"]
+    members = tuple(member_of(item, 1) for item in candidates)
+    assert members[0].prior_run == members[1].run
+    assert members[0].folds[0].prior == members[1].folds[0]
+    chosen = Ensemble.load(place.ensemble).model_copy(update={"members": members})
+    chosen.save(place.ensemble)
+    predicted = road.predict(raw, workspace=workspace, workers=0)
+    assert predicted.run == chosen.name
+    assert len(predicted.cases) == 2
+    assert len(list((Path(predicted.folder) / "first_stage").glob("*.nii.gz"))) == 2
+    alone = chosen.model_copy(update={"members": members[:1]})
+    (place.runs / members[1].run).rename(place.runs / ".away")
+    try:
+        with pytest.raises(ModelError, match="member of the ensemble is missing"):
+            ensemble_crew(place.runs, alone)
+    finally:
+        (place.runs / ".away").rename(place.runs / members[1].run)
 
 
 def test_the_first_stage_can_be_asked_for_alone(cascade: tuple[Path, Path, Plan]) -> None:

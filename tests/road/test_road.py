@@ -188,7 +188,7 @@ def test_a_planner_that_does_not_exist_becomes_no_dial(copied: Travelled) -> Non
     assert kept == Plan.load(copied.workspace.plan)
 
 
-@pytest.mark.parametrize(("name", "told"), [(RUN_FILE, "No run of this data set"), (PLAN_FILE, "plan")])
+@pytest.mark.parametrize(("name", "told"), [(RUN_FILE, "member of the ensemble"), (PLAN_FILE, "plan")])
 def test_a_damaged_run_is_refused(copied: Travelled, name: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
     damaged = copied.workspace.folder / copied.report.folds[0].folder / name
     damaged.write_text(damaged.read_text().replace("3d", "4d", 1))
