@@ -30,7 +30,7 @@ from autofuse.plan.types import Plan
 
 MODES = ("joint", "first_order", "gauss_newton", "unrolled")
 SWEPT = (0.01, 0.1, 1.0)
-SWEPT_MODE = "first_order"
+SWEPT_MODE = "joint"
 
 
 def as_planned_for_all(topology: str) -> arms.Change:

@@ -6,62 +6,59 @@ from typing import TYPE_CHECKING
 
 from autofuse.evaluation.ensemble import Ensemble, Evidence, PathStep
 from autofuse.evaluation.paired import PairedInterval
+from autofuse.foundation.plain_table import PlainTable
 
 if TYPE_CHECKING:
-    from rich.console import Group, RenderableType
-    from rich.table import Table
+    from rich.console import Group
 
 
 def selection_tables(ensemble: Ensemble) -> Group:
     """Who competed and what was chosen, what was tried of post-processing, and what choosing is worth."""
     from rich.console import Group
+    from rich.text import Text
 
+    tables, lines = selection_told(ensemble)
+    return Group(*(table.to_rich() for table in tables), *(Text(line) for line in lines))
+
+
+def selection_told(ensemble: Ensemble) -> tuple[tuple[PlainTable, ...], tuple[str, ...]]:
+    """The same as tables of words, and sentences."""
     evidence = ensemble.evidence
     if evidence is None:
-        return Group(f"{ensemble.in_words()}; without evidence")
-    parts: list[RenderableType] = [_members(ensemble, evidence)]
-    if evidence.steps:
-        parts.append(_steps(evidence))
-    parts += _lines(evidence)
-    return Group(*parts)
+        return (), (f"{ensemble.in_words()}; without evidence",)
+    tables = (_members(ensemble, evidence), *((_steps(evidence),) if evidence.steps else ()))
+    return tables, tuple(_lines(evidence))
 
 
-def _members(ensemble: Ensemble, evidence: Evidence) -> Table:
-    from rich.table import Table
-
+def _members(ensemble: Ensemble, evidence: Evidence) -> PlainTable:
     count = len(evidence.cases)
     title = f"Dice of {count} held-out case{'' if count == 1 else 's'}, {evidence.subjects} subjects"
-    table = Table(title=title, title_justify="left")
-    table.add_column("runs", overflow="fold")
-    for heading in ("Dice", "behind the best", "95 % interval", ""):
-        table.add_column(heading, justify="right")
+    rows = []
     chosen = {member.run: member.weight for member in ensemble.members}
     for step in sorted(evidence.path, key=lambda item: -item.dice):
         gap = step.behind_best
-        table.add_row(
-            _named(step),
-            f"{step.dice:.4f}",
-            "–" if gap is None else f"{gap.difference:.4f}",  # noqa: RUF001
-            _interval(gap),
-            "chosen" if step.counts == chosen else "",
+        rows.append(
+            (
+                _named(step),
+                f"{step.dice:.4f}",
+                "–" if gap is None else f"{gap.difference:.4f}",  # noqa: RUF001
+                _interval(gap),
+                "chosen" if step.counts == chosen else "",
+            )
         )
-    return table
+    return PlainTable(title, ("runs", "Dice", "behind the best", "95 % interval", ""), tuple(rows))
 
 
-def _steps(evidence: Evidence) -> Table:
-    from rich.table import Table
-
-    table = Table(title="Post-processing: gain in Dice of the structure", title_justify="left")
-    table.add_column("structure")
-    table.add_column("what")
-    for heading in ("gain", "on other subjects", "95 % interval", ""):
-        table.add_column(heading, justify="right")
+def _steps(evidence: Evidence) -> PlainTable:
+    rows = []
     for step in evidence.steps:
         setting = f"threshold {step.setting}" if step.kind == "threshold" else step.setting
         nested = "–" if step.nested is None else f"{step.nested.difference:+.4f}"  # noqa: RUF001
         chosen = "chosen" if step.chosen else step.why
-        table.add_row(step.structure, setting, f"{step.apparent:+.4f}", nested, _interval(step.nested), chosen)
-    return table
+        rows.append((step.structure, setting, f"{step.apparent:+.4f}", nested, _interval(step.nested), chosen))
+    columns = ("structure", "what", "gain", "on other subjects", "95 % interval", "")
+    title = "Post-processing: gain in Dice of the structure"
+    return PlainTable(title, columns, tuple(rows), words=frozenset({0, 1, 5}))
 
 
 def _lines(evidence: Evidence) -> list[str]:

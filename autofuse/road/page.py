@@ -143,6 +143,7 @@ def _sections(sources: Sources) -> list[Section]:
         ("Scores", parts.scores),
         ("Best, median and worst case", parts.cases),
         ("Calibration", parts.calibration),
+        ("Ensemble", parts.ensemble),
         ("Where it comes from", parts.provenance),
     )
     with progress("Writing the report", len(todo)) as advance:

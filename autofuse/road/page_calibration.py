@@ -45,10 +45,11 @@ def measure_calibration(
 
 def _kept(folder: Path, case: str) -> Path | None:
     """The probabilities that are kept of a case; None where there are none."""
+    from autofuse.inference.coding import CODED_ENDING
     from autofuse.inference.writing import PROBABILITIES_ENDING
 
-    path = folder / f"{case}{PROBABILITIES_ENDING}"
-    return path if path.is_file() else None
+    paths = (folder / f"{case}{ending}" for ending in (PROBABILITIES_ENDING, CODED_ENDING))
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _tally(dataset: Dataset, case: Case, path: Path) -> Tally:
@@ -62,6 +63,7 @@ def _tally(dataset: Dataset, case: Case, path: Path) -> Tally:
     from autofuse.dataset.raw import load_truth
     from autofuse.evaluation.reliability import tally_case
     from autofuse.foundation.files import crc32_of_file
+    from autofuse.inference.coding import CODED_ENDING, decode
     from autofuse.inference.record import PredictionRecord
     from autofuse.inference.writing import record_path
 
@@ -72,4 +74,5 @@ def _tally(dataset: Dataset, case: Case, path: Path) -> Tally:
     stored = blosc2.open(str(path), mode="r")
     if truth is None or stored.shape != (dataset.labels.outputs, *truth[0].shape):
         raise ValueError(f"{path.name} does not fit the truth of its case")
-    return tally_case(lambda output: stored[output], truth[0], dataset.labels)
+    coded = path.name.endswith(CODED_ENDING)
+    return tally_case(lambda at: decode(stored[at]) if coded else stored[at], truth[0], dataset.labels)

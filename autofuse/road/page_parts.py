@@ -139,6 +139,27 @@ def calibration(sources: Sources) -> Section | None:
     return calibration_section(found, read, note, absent=absent)
 
 
+def ensemble(sources: Sources) -> Section | None:
+    """What was chosen from all runs for new cases, and why; None before anything was chosen."""
+    from autofuse.evaluation.ensemble import Ensemble
+    from autofuse.evaluation.selection_table import selection_told
+    from autofuse.report.ensemble_section import EnsembleChoice, ensemble_section
+
+    chosen = sources.read(Ensemble, sources.place.ensemble)
+    if chosen is None:
+        return None
+    tables, lines = selection_told(chosen)
+    rule = () if chosen.evidence is None else (chosen.evidence.rule,)
+    words = (f"New cases are predicted by {chosen.in_words()}.", *rule, *lines)
+    rows = tuple(
+        (item.run, ", ".join(str(fold.fold) for fold in item.folds), item.configuration, item.trainer, str(item.weight))
+        for item in chosen.members
+    )
+    columns = ("run", "folds", "configuration", "trainer", "weight")
+    members = PlainTable("Members", columns, rows, words=frozenset({0, 1, 2, 3}))
+    return ensemble_section(EnsembleChoice(tuple(map(sources.aliases.text, words)), members, tables))
+
+
 def provenance(sources: Sources) -> Section:
     """Versions, files, commands, and what is left out."""
     from autofuse.report.provenance_section import provenance_section

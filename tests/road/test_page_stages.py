@@ -29,6 +29,7 @@ ALL_SECTIONS = (
     "Scores",
     "Best, median and worst case",
     "Calibration",
+    "Ensemble",
     "Where it comes from",
 )
 LARGEST_MIB = 1.0
@@ -72,7 +73,8 @@ def test_everything_is_told_and_nothing_else_changed(copied: Travelled) -> None:
         "torch 2",
     ):
         assert words in page.text, words
-    assert "No probabilities of held-out cases are kept" in page.text
+    assert "Expected calibration error" in page.text
+    assert f"New cases are predicted by {copied.report.run}." in page.text
     assert str(copied.raw.parent) not in page.text, "paths are relative"
     drawn = [item["aria-label"] or "" for item in page.all("svg")]
     assert [label for label in drawn if label.startswith("Loss of")]
