@@ -179,7 +179,42 @@ def _evaluate(options: Namespace) -> Answer:
     )
 
 
+def _submit(options: Namespace) -> Answer:
+    from autofuse.training.run import parse_settings
+
+    settings = parse_settings(options.settings)
+    if options.interface:
+        settings["interface"] = options.interface
+    made = road.submit(
+        options.dataset,
+        options.target,
+        images=options.images,
+        masks=options.masks,
+        out=options.out,
+        run=options.run,
+        folds=options.folds,
+        name=options.name,
+        settings=settings,
+        rehearse=options.rehearse,
+        cases=options.cases,
+        limit_minutes=options.limit_minutes,
+        limit_memory_gib=options.limit_memory,
+        device=options.device,
+        **_case_work(options),
+    )
+    return answer(made, lambda: tables.submitted(made), exit_code=_submitted_code(made))
+
+
+def _submitted_code(made: road.Submitted | None) -> int:
+    failed = made is not None and made.rehearsal is not None and not made.rehearsal.passed
+    return PartialError.exit_code if failed else 0
+
+
 def _run(options: Namespace) -> Answer:
+    if options.submit is not None:
+        from autofuse.sharing.submissions.target import make_target
+
+        make_target(options.submit)  # a name that is not registered is told before hours of training, not after
     report = road.run(
         options.dataset,
         folds=options.folds,
@@ -192,7 +227,20 @@ def _run(options: Namespace) -> Answer:
     )
     place = workspace_of(options.dataset, options.workspace)
     shown, more = pilot_answer(options, place)
-    return _ending(report, place.folder, *shown, **more)
+    ended = _ending(report, place.folder, *shown, **more)
+    return ended if options.submit is None else _with_submission(ended, report, options)
+
+
+def _with_submission(ended: Answer, report: road.RunReport, options: Namespace) -> Answer:
+    """The end of a run, with a submission of what it trained."""
+    made = road.submit(options.dataset, options.submit, run=report.run, device=options.device, **_case_work(options))
+
+    def show(console: Console) -> None:
+        ended.show(console)
+        console.print(tables.submitted(made), crop=False)
+
+    content = {"submission": made.model_dump(mode="json")}
+    return Answer(lambda: ended.content() | content, show, ended.exit_code or _submitted_code(made))
 
 
 def _align(options: Namespace) -> Answer:
@@ -288,6 +336,7 @@ ACTIONS: dict[str, Callable[[Namespace], Answer]] = {
     "scribble": _scribble,
     "export": _export,
     "import": _import,
+    "submit": _submit,
     "demo": _demo,
     "info": _info,
 }

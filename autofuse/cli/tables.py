@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Inventory,
         Predicted,
         RunReport,
+        Submitted,
         TrainedFold,
     )
     from autofuse.scribbles.types import Scribbles
@@ -229,6 +230,22 @@ def imported(made: Imported, workspace: str | None) -> RenderableType:
             "next": f"autofuse predict {made.name} -i FOLDER -o MASKS{where_to}",
         }
     )
+
+
+def submitted(made: Submitted) -> RenderableType:
+    """Where the submission is, what is in it, and how a container's rehearsal went."""
+    rows = {"target": made.target, "model": made.model, "submission": made.place}
+    rows["holds"] = f"{len(made.cases)} masks" if made.cases else f"{len(made.files)} files"
+    rehearsal = made.rehearsal
+    if rehearsal is None:
+        return _facts(rows)
+    rows |= {f"rehearsed{' ' * number}": fact for number, fact in enumerate(rehearsal.facts)}
+    rows["limits"] = f"{rehearsal.limit_minutes:g} minutes, {rehearsal.limit_memory_gib:.1f} GiB"
+    for start in rehearsal.starts:
+        name = " without ".join((start.case, *start.without))
+        rows[name] = f"{start.seconds:.1f} s, {start.peak_memory_gib:.2f} GiB, exit code {start.exit_code}"
+        rows |= {f"failed: {name}{' ' * number}": fault for number, fault in enumerate(start.faults)}
+    return _facts(rows | {"rehearsal": "passed" if rehearsal.passed else "FAILED"})
 
 
 def inventory(found: Inventory) -> Group:

@@ -168,6 +168,25 @@ VERBS: tuple[Verb, ...] = (
         ),
     ),
     Verb(
+        "submit",
+        "make what a challenge takes, checked",
+        "Makes a submission of the test cases' masks (folder, brats, flare), predicting first what is missing: names, "
+        "grids, types, values and completeness are checked, and what would be turned away is refused with reasons. Or "
+        "of the model (grand-challenge): a folder that Docker builds a container from, rehearsed here without Docker "
+        "as the challenge will run it: another user, read-only input, no network, time and memory measured, output "
+        "checked. Ends with exit code 6 where the rehearsal fails. Strangers' targets are found by entry point.",
+        (
+            ("autofuse submit Dataset101_BraTS13 --target brats", "a zip of masks, into the workspace"),
+            ("autofuse submit Dataset101_BraTS13 --target folder -i new_scans -o masks.zip", "of any images"),
+            (
+                "autofuse submit Dataset101_BraTS13 --target grand-challenge --interface T1=/input/images/t1-mri "
+                "--interface 'FLAIR?=/input/images/flair-mri'",
+                "a container; cases may lack FLAIR",
+            ),
+            ("autofuse submit Dataset101_BraTS13 --target grand-challenge --rehearse", "try it again as it is"),
+        ),
+    ),
+    Verb(
         "align",
         "bring all images of one patient onto one grid",
         "Registers every image rigidly onto the reference, resamples it onto the reference's grid and writes it, with "

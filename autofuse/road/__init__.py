@@ -16,6 +16,7 @@ from autofuse.road.results import Predicted, RunReport
 from autofuse.road.runs import TrainedFold
 from autofuse.road.scribbling import scribble
 from autofuse.road.steps import check, evaluate, fingerprint, info, plan, predict, preprocess, train
+from autofuse.road.submitting import Submitted, submit
 from autofuse.road.whole import run
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Inventory",
     "Predicted",
     "RunReport",
+    "Submitted",
     "TrainedFold",
     "align",
     "check",
@@ -48,5 +50,6 @@ __all__ = [
     "preprocess",
     "run",
     "scribble",
+    "submit",
     "train",
 ]
