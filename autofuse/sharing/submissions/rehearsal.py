@@ -82,8 +82,7 @@ def rehearse_start(
         went = watch(process, limit_minutes * 60, limit_memory_gib * GIB)
     faults = [*_limit_faults(went, limit_minutes, limit_memory_gib), *_breaches(notes)]
     if went.exit_code != 0 and went.stopped is None:
-        words = " ".join(printed.read_text("utf-8", "replace").split())[-_WORDS_TOLD:]
-        faults.append(f"ended with exit code {went.exit_code}: {words or 'nothing was printed'}")
+        faults.append(f"ended with exit code {went.exit_code}: {_last_words(printed) or 'nothing was printed'}")
     if not faults:
         faults = output_faults(interface, stage.inside)
     return Start(
@@ -149,6 +148,13 @@ def _breaches(notes: Path) -> list[str]:
     talks = [what for kind, what in found if kind != WRITES]
     faults = [f"writes outside /output: {', '.join(writes[:5])}"] if writes else []
     return faults + ([f"wants the network: {', '.join(talks[:5])}"] if talks else [])
+
+
+def _last_words(printed: Path) -> str:
+    """The message that the program ended with, as far as one of ours can be told; else the end of what it printed."""
+    text = " ".join(printed.read_text("utf-8", "replace").split())
+    _, ours, message = text.rpartition("autofuse: ")
+    return (ours + message)[:_WORDS_TOLD] if ours else text[-_WORDS_TOLD:]
 
 
 def _volumes_faults(path: Path, name: str) -> list[str]:

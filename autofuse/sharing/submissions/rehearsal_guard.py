@@ -47,7 +47,8 @@ def breach(event: str, arguments: tuple[Any, ...], writable: tuple[str, ...]) ->
             if (found := _outside(path, writable)) is not None:
                 return found
     elif event in _TALKING and not _is_local(arguments):
-        return TALKS, str(arguments[-1] if event.startswith("socket.get") else arguments[1:])[:200]
+        whom = arguments[:2] if event.startswith("socket.get") else arguments[1:]
+        return TALKS, " ".join(str(part) for part in whom)[:200]
     return None
 
 
