@@ -260,6 +260,7 @@ def inventory(found: Inventory) -> Group:
         "packages": ", ".join(f"{name} {number}" for name, number in found.packages.items()),
         "planners": ", ".join(f"{name} ({value})" for name, value in found.planners.items()),
         "trainers": ", ".join(f"{name} ({value})" for name, value in found.trainers.items()),
+        "submissions": ", ".join(f"{name} ({value})" for name, value in found.submissions.items()),
     }
     parts: list[RenderableType] = [_facts(rows)]
     state = found.workspace

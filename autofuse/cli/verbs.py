@@ -227,8 +227,8 @@ VERBS: tuple[Verb, ...] = (
     Verb(
         "info",
         "show versions, the machine, and what a workspace holds",
-        "Prints versions, cores, memory and precision of this machine, the planners and trainers that are "
-        "installed, and for a data set what exists in its workspace and what is finished.",
+        "Prints versions, cores, memory and precision of this machine, the planners, trainers and "
+        "submission targets that are installed, and for a data set what exists in its workspace and what is finished.",
         (
             ("autofuse info", "this installation and this machine"),
             ("autofuse info Dataset104_Hippocampus", "also what was done for this data set"),

@@ -92,6 +92,10 @@ def submit(
     from autofuse.sharing.submissions.target import make_target, refuse
 
     aim = make_target(target, settings)
+    if aim.takes == "masks" and rehearse == "only":
+        raise UsageError("Only containers are rehearsed.", found=f"target {target}", remedy="Leave --rehearse out.")
+    if aim.takes == "model" and masks is not None:
+        raise UsageError("A container is made from a model, not from masks.", remedy="Leave --masks out.")
     chosen = choose_model(dataset, workspace, run, folds)
     material = _material(chosen, images, name)
     if aim.takes == "masks" or rehearse != "never":
@@ -127,9 +131,7 @@ def _material(chosen: ChosenModel, images: Folder | None, name: str | None) -> M
         source = images_as_dataset(Path(images), plan.modalities, plan.labels, dataset.file_ending)
         dataset = source.model_copy(update={"reference": dataset.reference})
     title = model_name(name or chosen.workspace.dataset, given=name is not None)
-    folds = (*chosen.folds, *chosen.earlier)
-    trainers = tuple(sorted({fold.plan.trainer for fold in folds}))
-    return Material(title, dataset, reference=plan.reference, trainers=trainers)
+    return Material(title, dataset, reference=plan.reference)
 
 
 def _require_cases(chosen: ChosenModel, dataset: Dataset, given: Folder) -> None:

@@ -91,6 +91,8 @@ def test_brats_turns_the_phantom_away(travelled: Travelled, capsys: pytest.Captu
     error = json.loads(capsys.readouterr().out)["error"]
     assert "20 x 20 x 16 voxels" in error["found"]
     assert main(arguments(travelled, "--target", "nowhere")) == 2
+    assert main(arguments(travelled, "--target", "flare", "--rehearse")) == 2
+    assert main(arguments(travelled, "--target", "grand-challenge", "--masks", ".")) == 2
     assert main(arguments(travelled, "--target", "grand-challenge", "--interface", "T9=/input/images/a")) == 2
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,13 @@ from pydantic import ValidationError
 from autofuse.foundation.errors import UsageError
 from autofuse.foundation.files import folder_atomically
 from autofuse.sharing.layout import BUNDLE_ENDING
+from autofuse.sharing.layout import MODEL as MODEL_ENTRY
 from autofuse.sharing.submissions.interface import INTERFACE, ContainerInterface, parse_inputs, slug
 from autofuse.sharing.submissions.mask_check import mask_values
 from autofuse.sharing.submissions.target import Material
 from autofuse.sharing.submissions.texts import ENTRY_POINT_TEXT, IGNORED_TEXT, dockerfile, readme
 from autofuse.sharing.submissions.wheels import packed_distributions, requirements, write_wheel
+from autofuse.sharing.types import SharedModel
 
 ENTRY_POINT, REQUIREMENTS, WHEELS, MODEL = "entry_point.py", "requirements.txt", "wheels", "model"
 CONTEXT_FILES = ("Dockerfile", ".dockerignore", ENTRY_POINT, REQUIREMENTS, INTERFACE, "README.md")
@@ -92,7 +95,7 @@ class GrandChallenge:
         if material.bundle is None:
             raise UsageError("A container is made from a model, and there is none.")
         interface = self.read_interface(material)
-        packages = packed_distributions(material.trainers)
+        packages = packed_distributions(_trainers(material.bundle))
         base = self.base_image or f"python:{sys.version_info.major}.{sys.version_info.minor}-slim"
         bundle = f"{material.name}{BUNDLE_ENDING}"
         texts = {
@@ -112,3 +115,10 @@ class GrandChallenge:
             (temp / MODEL).mkdir()
             shutil.copyfile(material.bundle, temp / MODEL / bundle)
         return [] if self.interface else [f"{item.modality} is expected in {item.path}" for item in interface.inputs]
+
+
+def _trainers(bundle: Path) -> list[str]:
+    """Names of the trainers whose networks are in the bundle."""
+    with zipfile.ZipFile(bundle) as archive:
+        model = SharedModel.parse(archive.read(MODEL_ENTRY), bundle)
+    return sorted({member.trainer for member in model.members})

@@ -32,7 +32,6 @@ class Material:
         reference: channel on whose grid masks lie; None where all lie on one.
         masks: folder with a mask ``<case><file_ending>`` of every test case; None for a target that takes the model.
         bundle: the model as `autofuse export` writes it; None for a target that takes masks.
-        trainers: names of the trainers whose networks are in the bundle.
     """
 
     name: str
@@ -40,7 +39,6 @@ class Material:
     reference: int | None = None
     masks: Path | None = None
     bundle: Path | None = None
-    trainers: tuple[str, ...] = ()
 
 
 class Target(Protocol):
