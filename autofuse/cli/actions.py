@@ -212,9 +212,7 @@ def _submitted_code(made: road.Submitted | None) -> int:
 
 def _run(options: Namespace) -> Answer:
     if options.submit is not None:
-        from autofuse.sharing.submissions.target import make_target
-
-        make_target(options.submit)  # a name that is not registered is told before hours of training, not after
+        road.require_submittable(options.dataset, options.submit)  # told before hours of training, not after
     report = road.run(
         options.dataset,
         folds=options.folds,

@@ -16,7 +16,7 @@ from autofuse.road.results import Predicted, RunReport
 from autofuse.road.runs import TrainedFold
 from autofuse.road.scribbling import scribble
 from autofuse.road.steps import check, evaluate, fingerprint, info, plan, predict, preprocess, train
-from autofuse.road.submitting import Submitted, submit
+from autofuse.road.submitting import Submitted, require_submittable, submit
 from autofuse.road.whole import run
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "plan",
     "predict",
     "preprocess",
+    "require_submittable",
     "run",
     "scribble",
     "submit",

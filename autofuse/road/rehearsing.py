@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def rehearse_context(
     context: Path, dataset: Dataset, *, cases: int, limit_minutes: float, limit_memory_gib: float
 ) -> Rehearsal:
-    """How the container of ``context`` goes on the first ``cases`` test cases, and on the first of them without each
-    modality that its interface lets cases lack.
+    """How the container of ``context`` goes on the first ``cases`` test cases (training cases where there is none), and
+    on the first of them without each modality that its interface lets cases lack.
 
     Raises:
         UsageError: if the folder is no build context of a container.
@@ -65,15 +65,16 @@ def rehearse_context(
 
 def _starts(interface: ContainerInterface, dataset: Dataset, cases: int) -> Iterator[tuple[Case, tuple[str, ...]]]:
     """Cases, and modalities that are left out of them."""
-    if not dataset.test_cases:
+    known = dataset.test_cases or dataset.cases
+    if not known:
         raise DataError(
             "There is no case to rehearse on.",
             file=dataset.root,
             remedy="Put images into imagesTs, or name a folder of images with -i.",
         )
-    for case in dataset.test_cases[:cases]:
+    for case in known[:cases]:
         yield case, ()
-    first = dataset.test_cases[0]
+    first = known[0]
     present = {item.name for item, file in zip(dataset.modalities, first.images, strict=True) if file is not None}
     for item in interface.inputs:
         if item.optional and item.modality in present and len(present) > 1:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from autofuse.foundation.console import say
-from autofuse.foundation.errors import DataError, ModelError, UsageError
+from autofuse.foundation.errors import AutofuseError, DataError, ModelError, UsageError
+from autofuse.foundation.files import sweep_temps, temp_beside, write_bytes
 from autofuse.foundation.values import StoredValue
 from autofuse.road.exporting import export_model
 from autofuse.road.models import ChosenModel, choose_model, model_name
+from autofuse.road.places import dataset_folder
 from autofuse.road.runs import read_plan
 from autofuse.road.steps import Device, Folder, predict
 from autofuse.sharing.submissions.rehearsal import LIMIT_MEMORY_GIB, LIMIT_MINUTES, Rehearsal
@@ -35,6 +38,7 @@ class Submitted(StoredValue):
         files: SHA-256 of everything in it, by name.
         remarks: of the target.
         rehearsal: how a container went here; None where it was not tried.
+        finished: False while it is being written; what is there then may be replaced.
     """
 
     kind: ClassVar[str] = "submitted"
@@ -46,6 +50,7 @@ class Submitted(StoredValue):
     files: dict[str, str]
     remarks: tuple[str, ...] = ()
     rehearsal: Rehearsal | None = None
+    finished: bool = True
 
 
 def submit(
@@ -81,7 +86,7 @@ def submit(
         name: of the model in a container, for the data set's name.
         settings: options of the target by name.
         rehearse: "only" tries the container that is there, with whatever was changed in it.
-        cases: that a container is rehearsed on.
+        cases: that a container is rehearsed on; training cases where there is no test case.
         limit_minutes, limit_memory_gib: for one start of a container; the defaults are Grand Challenge's.
 
     Raises:
@@ -89,7 +94,7 @@ def submit(
         DataError: if something must not be submitted; all of it is listed, and nothing is written.
         ModelError: if nothing is trained.
     """
-    from autofuse.sharing.submissions.target import make_target, refuse
+    from autofuse.sharing.submissions.target import make_target
 
     aim = make_target(target, settings)
     if aim.takes == "masks" and rehearse == "only":
@@ -98,13 +103,9 @@ def submit(
         raise UsageError("A container is made from a model, not from masks.", remedy="Leave --masks out.")
     chosen = choose_model(dataset, workspace, run, folds)
     material = _material(chosen, images, name)
-    if aim.takes == "masks" or rehearse != "never":
-        _require_cases(chosen, material.dataset, dataset)
-    refuse(
-        aim.faults(material),
-        f"This cannot be submitted to {target}.",
-        "Nothing was written; name another target, or mend the data set.",
-    )
+    if chosen.imported is not None and not material.dataset.test_cases and rehearse != "never":
+        raise UsageError("A model has no images of its own.", remedy=f"autofuse submit {dataset} -i FOLDER ...")
+    _require_submittable(aim, target, material)
     place = _place(aim, chosen, material.name, out)
     limits: dict[str, Any] = {"limit_minutes": limit_minutes, "limit_memory_gib": limit_memory_gib, "cases": cases}
     if aim.takes == "model" and rehearse == "only":
@@ -134,21 +135,42 @@ def _material(chosen: ChosenModel, images: Folder | None, name: str | None) -> M
     return Material(title, dataset, reference=plan.reference)
 
 
-def _require_cases(chosen: ChosenModel, dataset: Dataset, given: Folder) -> None:
-    if chosen.imported is not None and not dataset.test_cases:
-        raise UsageError("A model has no images of its own.", remedy=f"autofuse submit {given} -i FOLDER ...")
-    if not dataset.test_cases:
+def require_submittable(dataset: Folder, target: str) -> None:
+    """Nothing, if a model of this data set could be submitted to ``target``; for asking before it is trained.
+
+    Raises:
+        UsageError: if there is no such target.
+        DataError: if the target would turn the data set away.
+    """
+    from autofuse.dataset.opening import open_dataset
+    from autofuse.sharing.submissions.target import Material, make_target
+
+    opened = open_dataset(dataset_folder(dataset))
+    _require_submittable(make_target(target), target, Material(model_name(opened.name, given=False), opened))
+
+
+def _require_submittable(aim: Target, target: str, material: Material) -> None:
+    from autofuse.sharing.submissions.target import refuse
+
+    if aim.takes == "masks" and not material.dataset.test_cases:
         raise DataError(
-            "This data set has no test cases to submit, or to rehearse a container on.",
-            file=dataset.root,
+            "This data set has no test cases to submit.",
+            file=material.dataset.root,
             remedy="Put images into imagesTs, or name a folder of images with -i.",
         )
+    refuse(
+        aim.faults(material),
+        f"This cannot be submitted to {target}.",
+        "Nothing was written; name another target, or mend the data set.",
+    )
 
 
 def _place(aim: Target, chosen: ChosenModel, name: str, out: Folder | None) -> Path:
     if out is not None:
         return Path(out).absolute()
-    return chosen.workspace.folder / SUBMISSIONS_FOLDER / aim.place(name)
+    folder = chosen.workspace.folder / SUBMISSIONS_FOLDER
+    sweep_temps(folder)
+    return folder / aim.place(name)
 
 
 def _record(place: Path) -> Path:
@@ -166,10 +188,12 @@ def _require_free(place: Path) -> None:
     if not place.exists() or (place.is_dir() and not any(place.iterdir())):
         return
     try:
-        known = Submitted.load(_record(place)).files
+        before = Submitted.load(_record(place))
     except ModelError:
-        known = {}
-    there = hashes_below(place)
+        before = None
+    if before is not None and not before.finished:
+        return
+    known, there = {} if before is None else before.files, hashes_below(place)
     changed = sorted(name for name, digest in there.items() if known.get(name) != digest)
     if changed:
         raise UsageError(
@@ -233,28 +257,35 @@ def _container(
     aim: Target, target: str, material: Material, place: Path, dataset: Folder, choice: Mapping[str, Any]
 ) -> Submitted:
     """The bundle exported aside, and what the target makes of it."""
-    import tempfile
-
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".tmp-bundle-", dir=place.parent) as folder:
-        bundle = Path(folder) / f"{material.name}.zip"
+    aside = temp_beside(place)
+    try:
+        aside.mkdir(parents=True)
+        bundle = aside / f"{material.name}.zip"
         export_model(dataset, **choice, out=bundle, name=material.name)
         return _write(aim, target, replace(material, bundle=bundle), place)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _write(aim: Target, target: str, material: Material, place: Path) -> Submitted:
+    """The submission and its record; stopped in between, the record says that what is there is not the user's."""
     from autofuse.sharing.submissions.archive import hashes_below
 
-    remarks = tuple(aim.write(material, place))
-    made = Submitted(
-        target=target,
-        model=material.name,
-        place=str(place),
-        cases=tuple(case.id for case in material.dataset.test_cases) if aim.takes == "masks" else (),
-        files=hashes_below(place),
-        remarks=remarks,
-    )
-    made.save(_record(place))
+    cases = tuple(case.id for case in material.dataset.test_cases) if aim.takes == "masks" else ()
+    begun = Submitted(target=target, model=material.name, place=str(place), cases=cases, files={}, finished=False)
+    record = _record(place)
+    before = record.read_bytes() if record.exists() else None
+    begun.save(record)
+    try:
+        remarks = tuple(aim.write(material, place))
+    except AutofuseError:
+        if before is None:
+            record.unlink()
+        else:
+            write_bytes(record, before)
+        raise
+    made = begun.model_copy(update={"files": hashes_below(place), "remarks": remarks, "finished": True})
+    made.save(record)
     for remark in remarks:
         say(remark)
     return made

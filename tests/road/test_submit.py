@@ -51,6 +51,15 @@ def test_a_folder_holds_a_mask_of_each_test_case(travelled: Travelled, tmp_path:
     assert again == made
 
 
+def test_stopped_while_writing_it_goes_on(travelled: Travelled, tmp_path: Path) -> None:
+    made = road.submit(travelled.raw, "folder", workspace=travelled.workspace.root, out=tmp_path / "s", workers=0)
+    record = tmp_path / "s.submission.json"
+    made.model_copy(update={"files": {}, "finished": False}).save(record)
+    (tmp_path / "s" / "test_001.nii.gz").unlink()
+    again = road.submit(travelled.raw, "folder", workspace=travelled.workspace.root, out=tmp_path / "s", workers=0)
+    assert again == made == road.Submitted.load(record) and len(list((tmp_path / "s").iterdir())) == 2
+
+
 def test_the_same_zip_each_time(travelled: Travelled, tmp_path: Path) -> None:
     bytes_of = []
     for name in ("one.zip", "two.zip"):
@@ -211,7 +220,9 @@ def test_a_model_that_copes_passes_without_an_optional_modality(
 def test_a_run_ends_with_a_submission(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     raw = draw(tmp_path)
     command = ["run", str(raw), "--workspace", str(tmp_path / "ws"), "--memory", "0.5GiB", "--workers", "0"]
-    assert main([*command, "--submit", "nowhere"]) == 2 and not (tmp_path / "ws").exists()
+    assert main([*command, "--submit", "nowhere"]) == 2
+    assert main([*command, "--submit", "brats"]) == 3
+    assert not list(tmp_path.glob("ws/*/*.json"))
     capsys.readouterr()
     assert main([*command, "--steps", "1", "--submit", "flare", "--json"]) == 0
     submission = json.loads(capsys.readouterr().out)["result"]["submission"]

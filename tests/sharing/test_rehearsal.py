@@ -98,4 +98,13 @@ def test_volumes_are_asked_for(place: Path) -> None:
 def test_it_says_what_of_a_container_there_is() -> None:
     assert "network namespace" in " ".join(Sandbox(True, NOBODY).facts)
     without = " ".join(Sandbox(False, None).facts)
-    assert "not as another user" in without and "inside Python only" in without
+    assert "not as another user" in without and "own Python only" in without
+
+
+def test_without_namespaces_it_goes_on(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    probed = stage(place, GOOD)
+    sandbox = best_sandbox(probed)
+    assert not sandbox.isolated and sandbox.user in (None, NOBODY)
+    start = rehearse_start(sandbox, probed, INTERFACE, "one", (), limit_minutes=1.0, limit_memory_gib=1.0)
+    assert start.faults == ()

@@ -17,7 +17,7 @@ from typing import ClassVar, Literal
 from pydantic import ValidationError
 
 from autofuse.foundation.errors import UsageError
-from autofuse.foundation.files import folder_atomically
+from autofuse.foundation.files import folder_atomically, sync
 from autofuse.sharing.layout import BUNDLE_ENDING
 from autofuse.sharing.layout import MODEL as MODEL_ENTRY
 from autofuse.sharing.submissions.interface import INTERFACE, ContainerInterface, parse_inputs, slug
@@ -114,6 +114,7 @@ class GrandChallenge:
                 write_wheel(package, temp / WHEELS)
             (temp / MODEL).mkdir()
             shutil.copyfile(material.bundle, temp / MODEL / bundle)
+            sync(temp / MODEL / bundle)
         return [] if self.interface else [f"{item.modality} is expected in {item.path}" for item in interface.inputs]
 
 

@@ -74,8 +74,8 @@ class Sandbox:
         why = "" if self.user is not None else " (that needs root, and a Python that the other user may read)"
         return (
             who + why,
-            "sockets are refused inside Python only (namespaces are not allowed here)",
-            "writes elsewhere are refused inside Python only (namespaces are not allowed here)",
+            "sockets are refused inside the program's own Python only (no namespaces here)",
+            "writes elsewhere are refused inside the program's own Python only (no namespaces here)",
         )
 
     def start(self, stage: Stage, program: Sequence[str], notes: int, output: int) -> subprocess.Popen[bytes]:
@@ -115,7 +115,10 @@ def best_sandbox(stage: Stage) -> Sandbox:
 
 def _works(sandbox: Sandbox, stage: Stage) -> bool:
     with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
-        process = sandbox.start(stage, (EMPTY_PROGRAM,), nowhere.fileno(), nowhere.fileno())
+        try:
+            process = sandbox.start(stage, (EMPTY_PROGRAM,), nowhere.fileno(), nowhere.fileno())
+        except OSError:  # the other user may not read this Python
+            return False
         try:
             return process.wait(_PROBE_LIMIT_S) == 0
         except subprocess.TimeoutExpired:
