@@ -11,11 +11,14 @@ from autofuse import road
 from autofuse.cli import tables
 from autofuse.cli.answers import Answer, answer
 from autofuse.cli.pilot_answer import pilot_answer
-from autofuse.foundation.errors import DataError, PartialError
+from autofuse.cli.submit_answer import submit_answer, with_submission
+from autofuse.foundation.errors import DataError, PartialError, UsageError
 from autofuse.road.places import demo_workspace, workspace_of
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+
+    from autofuse.evaluation.scoring import Scoring
 
 
 def act(options: Namespace) -> Answer:
@@ -159,7 +162,7 @@ def _fuse_dataset(options: Namespace) -> Answer:
 
 
 def _evaluate(options: Namespace) -> Answer:
-    from autofuse.evaluation.table import case_table, summary_table
+    from autofuse.evaluation.table import case_table, lesion_table, summary_table
 
     scores, folder = road.evaluate(
         options.dataset,
@@ -167,47 +170,95 @@ def _evaluate(options: Namespace) -> Answer:
         references=options.references,
         out=options.out,
         run=options.run,
+        scoring=_scoring(options),
+        html=options.html,
         **_case_work(options),
     )
+    by_lesion = () if scores.lesions is None else (lambda: lesion_table(scores).to_rich(),)
     return answer(
         scores,
         lambda: case_table(scores, worst=tables.WORST_SHOWN),
         lambda: summary_table(scores),
+        *by_lesion,
         lambda: tables.where({"scores": str(folder)}),
         exit_code=PartialError.exit_code if scores.failed else 0,
         folder=lambda: str(folder),
     )
 
 
-def _submit(options: Namespace) -> Answer:
-    from autofuse.training.run import parse_settings
+def _judge_fused(options: Namespace) -> Answer:
+    from autofuse.evaluation.fusion.greys import Window
+    from autofuse.evaluation.fusion.table import fusion_table
 
-    settings = parse_settings(options.settings)
-    if options.interface:
-        settings["interface"] = options.interface
-    made = road.submit(
+    scores, folder = road.judge_fused(
         options.dataset,
-        options.target,
-        images=options.images,
-        masks=options.masks,
+        options.fused,
+        segmenter=options.segmenter,
+        windows={name: Window(lower=lower, upper=upper) for name, lower, upper in options.windows},
         out=options.out,
-        run=options.run,
-        folds=options.folds,
-        name=options.name,
-        settings=settings,
-        rehearse=options.rehearse,
-        cases=options.cases,
-        limit_minutes=options.limit_minutes,
-        limit_memory_gib=options.limit_memory,
         device=options.device,
         **_case_work(options),
     )
-    return answer(made, lambda: tables.submitted(made), exit_code=_submitted_code(made))
+    return answer(
+        scores,
+        lambda: fusion_table(scores),
+        lambda: tables.where({"scores": str(folder)}),
+        exit_code=PartialError.exit_code if scores.failed else 0,
+        folder=lambda: str(folder),
+    )
 
 
-def _submitted_code(made: road.Submitted | None) -> int:
-    failed = made is not None and made.rehearsal is not None and not made.rehearsal.passed
-    return PartialError.exit_code if failed else 0
+def _compare(options: Namespace) -> Answer:
+    from autofuse.evaluation.comparison_table import comparison_tables
+
+    compared, folder = road.compare(
+        options.dataset,
+        options.folders,
+        references=options.references,
+        out=options.out,
+        common=options.common,
+        names=options.names,
+        metrics=options.metrics,
+        scoring=_scoring(options),
+        **_case_work(options),
+    )
+    incomplete = any(item.missing for item in compared.folders)
+    found = comparison_tables(compared, baseline_only=True)
+    return answer(
+        compared,
+        *(table.to_rich for table in found),
+        lambda: tables.compared(compared, folder),
+        exit_code=PartialError.exit_code if incomplete else 0,
+        folder=lambda: str(folder),
+    )
+
+
+def _scoring(options: Namespace) -> Scoring:
+    """What is to be scored.
+
+    Raises:
+        UsageError: if a rule for lesions is changed that was not asked for.
+    """
+    from autofuse.dataset.types import LabelClass
+    from autofuse.evaluation.scoring import LESION_RULES, Scoring
+
+    given = dict(options.tolerance or ())
+    changes = {"dilation": options.lesion_dilation, "volume_mm3": options.lesion_volume}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if hasattr(options, "lesion_distance"):
+        changes["distance_mm"] = options.lesion_distance
+    if changes and options.lesions is None:
+        raise UsageError("A rule for lesions is changed, but lesions are not scored.", remedy="Add --lesions plain.")
+    rule = None if options.lesions is None else LESION_RULES[options.lesions]
+    if rule is not None and changes:
+        rule = rule.model_validate({**rule.model_dump(), **changes, "name": f"{rule.name}, changed"})
+    tolerance: dict[str, Any] = {"tolerance_mm": given.pop(None)} if None in given else {}
+    return Scoring(
+        regions=tuple(LabelClass(name=name, raw_values=values) for name, values in options.regions or ()),
+        tolerances_mm=given,
+        lesions=rule,
+        **tolerance,
+    )
 
 
 def _run(options: Namespace) -> Answer:
@@ -226,19 +277,19 @@ def _run(options: Namespace) -> Answer:
     place = workspace_of(options.dataset, options.workspace)
     shown, more = pilot_answer(options, place)
     ended = _ending(report, place.folder, *shown, **more)
-    return ended if options.submit is None else _with_submission(ended, report, options)
+    return ended if options.submit is None else with_submission(ended, report, options)
 
 
-def _with_submission(ended: Answer, report: road.RunReport, options: Namespace) -> Answer:
-    """The end of a run, with a submission of what it trained."""
-    made = road.submit(options.dataset, options.submit, run=report.run, device=options.device, **_case_work(options))
-
-    def show(console: Console) -> None:
-        ended.show(console)
-        console.print(tables.submitted(made), crop=False)
-
-    content = {"submission": made.model_dump(mode="json")}
-    return Answer(lambda: ended.content() | content, show, ended.exit_code or _submitted_code(made))
+def _report(options: Namespace) -> Answer:
+    made = road.report(
+        options.dataset,
+        workspace=options.workspace,
+        run=options.run,
+        out=options.out,
+        anonymous=options.anonymous,
+        pictures=options.pictures,
+    )
+    return answer(made, lambda: tables.page(made))
 
 
 def _align(options: Namespace) -> Answer:
@@ -309,8 +360,9 @@ def _ending(
     report: road.RunReport, folder: Path, *before: Callable[[], RenderableType], **more: Callable[[], Any]
 ) -> Answer:
     code = PartialError.exit_code if report.failed else 0
-    show = (*before, lambda: tables.report(report, folder))
-    return answer(report, *show, exit_code=code, workspace=lambda: str(folder), **more)
+    page = folder / "report" / road.PAGE_FILE
+    more |= {"workspace": lambda: str(folder), "page": lambda: str(page) if page.exists() else None}
+    return answer(report, *before, lambda: tables.report(report, folder, page), exit_code=code, **more)
 
 
 def _info(options: Namespace) -> Answer:
@@ -329,12 +381,15 @@ ACTIONS: dict[str, Callable[[Namespace], Answer]] = {
     "fuse": _fuse,
     "fuse-dataset": _fuse_dataset,
     "evaluate": _evaluate,
+    "judge-fused": _judge_fused,
+    "compare": _compare,
     "run": _run,
+    "report": _report,
     "align": _align,
     "scribble": _scribble,
     "export": _export,
     "import": _import,
-    "submit": _submit,
+    "submit": submit_answer,
     "demo": _demo,
     "info": _info,
 }

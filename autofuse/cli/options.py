@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction
 from collections.abc import Callable
 
-from autofuse.cli import quantities
+from autofuse.cli import quantities, sharing_options
 
 DEFAULT_DEMO = "autofuse_demo"
 
@@ -201,6 +201,101 @@ def _evaluate(parser: ArgumentParser) -> None:
     parser.add_argument("-r", "--references", metavar="DIR", help="folder of true masks (default: the data set's)")
     parser.add_argument("-o", "--out", metavar="DIR", help="where the tables go (default: scores/ in the workspace)")
     parser.add_argument("--run", metavar="NAME", help="which run to judge (default: the newest)")
+    parser.add_argument("--html", action="store_true", help="also write a page that people can read, scores.html")
+    _scoring(parser)
+
+
+def _compare(parser: ArgumentParser) -> None:
+    parser.add_argument("dataset", metavar="DATASET", help="folder of the data set")
+    parser.add_argument("folders", metavar="FOLDER", nargs="+", help="folders of masks; the first is the baseline")
+    _workspace(parser)
+    _workers(parser)
+    parser.add_argument("-r", "--references", metavar="DIR", help="folder of true masks (default: the data set's)")
+    parser.add_argument(
+        "-o", "--out", metavar="DIR", help="where the comparison goes (default: scores/ in the workspace)"
+    )
+    parser.add_argument(
+        "--common", action="store_true", help="only cases that every folder has a mask of (default: a lack is worst)"
+    )
+    parser.add_argument(
+        "--names", nargs="+", metavar="NAME", help="what to call the folders, one each (default: by their paths)"
+    )
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        metavar="NAME",
+        help="what to compare: dice, nsd, hd95_mm, hd95_max_mm, lesion_dice, lesion_hd95_mm, lesion_f1 (default: dice, "
+        "nsd, hd95_mm; with --lesions also lesion_dice, lesion_hd95_mm and lesion_f1)",
+    )
+    _scoring(parser)
+
+
+def _scoring(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("what is scored")
+    group.add_argument(
+        "--regions",
+        nargs="+",
+        action="extend",
+        type=quantities.region,
+        metavar="NAME=VALUES",
+        help="score these unions of label values instead of the declared classes, such as WT=1,2,3,4 TC=1,3,4 ET=4",
+    )
+    group.add_argument(
+        "--tolerance",
+        nargs="+",
+        action="extend",
+        type=quantities.tolerance,
+        metavar="MM",
+        help="of NSD, in mm: one number, NAME=MM for one class or region, or both, such as 2 ET=1 (default: 1)",
+    )
+    group.add_argument(
+        "--lesions",
+        choices=("plain", "brats-gli", "brats-ssa", "brats-ped", "brats-men", "brats-met"),
+        help="also score lesion by lesion: components as they are, or as BraTS 2023 does it in one of its tasks",
+    )
+    group.add_argument(
+        "--lesion-dilation",
+        type=quantities.dilation,
+        metavar="N",
+        help="steps of dilation within which true lesions are one (default: the rule's)",
+    )
+    group.add_argument(
+        "--lesion-volume",
+        type=quantities.not_negative,
+        metavar="MM3",
+        help="true lesions up to this volume in mm³ count for nothing (default: the rule's)",
+    )
+    group.add_argument(
+        "--lesion-distance",
+        type=quantities.distance,
+        default=SUPPRESS,
+        metavar="MM",
+        help="HD95 of a lesion that is missed or made up, or image for the image's diagonal (default: the rule's)",
+    )
+
+
+def _judge_fused(parser: ArgumentParser) -> None:
+    _case_work(parser)
+    parser.add_argument(
+        "-i", "--fused", metavar="DIR", help="folder of fused images (default: none, the trivial fusions alone)"
+    )
+    parser.add_argument(
+        "--segmenter",
+        metavar="DIR",
+        help="run, fold or data set's workspace folder of a model trained on single images; gives every image a Dice",
+    )
+    parser.add_argument(
+        "--window",
+        dest="windows",
+        type=quantities.window,
+        action="append",
+        default=[],
+        metavar="NAME=LOW,HIGH",
+        help="intensities that become black and white, of a modality or of `fused`; may be repeated (default: "
+        "percentiles)",
+    )
+    parser.add_argument("-o", "--out", metavar="DIR", help="where the tables go (default: scores/ in the workspace)")
+    _device(parser)
 
 
 def _run(parser: ArgumentParser) -> None:
@@ -220,6 +315,15 @@ def _run(parser: ArgumentParser) -> None:
         "--submit", metavar="TARGET", help="at the end make a submission, as `autofuse submit --target TARGET` does"
     )
     _device(parser)
+
+
+def _report(parser: ArgumentParser) -> None:
+    _dataset(parser)
+    _workspace(parser)
+    parser.add_argument("--run", metavar="NAME", help="which run is told first (default: the newest that is finished)")
+    parser.add_argument("-o", "--out", metavar="FILE", help="the page (default: report/report.html in the workspace)")
+    parser.add_argument("--anonymous", action="store_true", help="number cases and subjects instead of naming them")
+    parser.add_argument("--no-pictures", dest="pictures", action="store_false", help="show no voxels")
 
 
 def _align(parser: ArgumentParser) -> None:
@@ -278,24 +382,7 @@ def _scribble(parser: ArgumentParser) -> None:
 def _export(parser: ArgumentParser) -> None:
     _dataset(parser)
     _workspace(parser)
-    parser.add_argument(
-        "--run", metavar="NAME", help="which run's model, as `autofuse info` names it (default: the newest)"
-    )
-    parser.add_argument(
-        "-f", "--folds", type=quantities.folds, metavar="K,…", help="folds to share (default: all that are finished)"
-    )
-    parser.add_argument(
-        "-o", "--out", metavar="FILE", help="the bundle, or with --onnx a folder (default: shared/ in the workspace)"
-    )
-    parser.add_argument(
-        "--name", metavar="NAME", help="of the model; the data set's name then goes nowhere (default: that name)"
-    )
-    parser.add_argument("--licence", metavar="TEXT", help="under which others may use it; stands in the model card")
-    parser.add_argument(
-        "--onnx",
-        action="store_true",
-        help="ONNX networks instead of a bundle, compared with torch, and contract.json: what to do before and after",
-    )
+    sharing_options.add_export(parser)
 
 
 def _submit(parser: ArgumentParser) -> None:
@@ -307,9 +394,7 @@ def _submit(parser: ArgumentParser) -> None:
 
 
 def _import(parser: ArgumentParser) -> None:
-    parser.add_argument("bundle", metavar="BUNDLE", help="a file that `autofuse export` made")
-    parser.add_argument("--name", metavar="NAME", help="for the model here (default: the name that it brings)")
-    parser.set_defaults(dataset=None)
+    sharing_options.add_import(parser)
     _workspace(parser)
 
 
@@ -350,7 +435,10 @@ OPTIONS: dict[str, Callable[[ArgumentParser], None]] = {
     "fuse": _fuse,
     "fuse-dataset": _fuse_dataset,
     "evaluate": _evaluate,
+    "judge-fused": _judge_fused,
+    "compare": _compare,
     "run": _run,
+    "report": _report,
     "align": _align,
     "scribble": _scribble,
     "export": _export,

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Group, RenderableType
     from rich.text import Text
 
+    from autofuse.evaluation.comparison_types import Comparison
     from autofuse.plan.types import Plan
     from autofuse.road import (
         AlignedImage,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         RunReport,
         Submitted,
         TrainedFold,
+        WrittenPage,
     )
     from autofuse.scribbles.types import Scribbles
 
@@ -66,7 +68,7 @@ def plan(decided: Plan) -> Group:
             "steps": str(decided.steps),
         }
     )
-    return Group(facts, configuration_table(decided))
+    return Group(facts, configuration_table(decided).to_rich())
 
 
 def trained(fold: TrainedFold) -> RenderableType:
@@ -95,6 +97,18 @@ def predicted(masks: Predicted) -> RenderableType:
     return _facts(rows)
 
 
+def compared(comparison: Comparison, folder: Path) -> RenderableType:
+    """Which masks counted as worst, and where the rest is."""
+    rows = {}
+    for item in comparison.folders:
+        for case in item.missing[:WORST_SHOWN]:
+            rows[f"worst: {item.name}, {case.case}"] = case.problem.splitlines()[0]
+        if len(item.missing) > WORST_SHOWN:
+            rows[f"worst: {item.name}"] = f"{len(item.missing) - WORST_SHOWN} more cases"
+    rows |= {f"left out: {case.case}": case.problem.splitlines()[0] for case in comparison.left_out[:WORST_SHOWN]}
+    return _facts(rows | {"comparison": str(folder), "page": str(folder / "comparison.html")})
+
+
 def fused(made: FusedImages) -> RenderableType:
     """Where the fused images are, and which cases have none."""
     rows = {
@@ -119,8 +133,8 @@ def fused_dataset(made: FusedDataset) -> RenderableType:
     return _facts(rows | {"next": f"autofuse run {shlex.quote(made.folder)} --minutes 60"})
 
 
-def report(ended: RunReport, folder: Path) -> Group:
-    """The scores of a whole run, and where everything is."""
+def report(ended: RunReport, folder: Path, written: Path) -> Group:
+    """The scores of a whole run, and where everything is; ``written`` is the page on all of it, if there is one."""
     from rich.console import Group
 
     from autofuse.evaluation.table import summary_table
@@ -136,8 +150,15 @@ def report(ended: RunReport, folder: Path) -> Group:
     rows |= {item.case: item.words for item in ended.incomplete}
     rows |= {f"failed: {item.case}": item.problem for item in ended.failed}
     rows |= {f"picture, {Path(path).stem.removeprefix(ended.run + '-')}": str(folder / path) for path in ended.pictures}
+    rows |= {"report": str(written)} if written.exists() else {}
     rows |= {"workspace": str(folder), "took": f"{ended.minutes:.1f} minutes"}
     return Group(*parts, _facts(rows))
+
+
+def page(made: WrittenPage) -> Text:
+    """Where the report is, and what is not in it."""
+    rows = {"report": made.path, "size": f"{made.size_bytes / 2**20:.1f} MiB", "sections": ", ".join(made.sections)}
+    return _facts(rows | {f"left out {number}": why for number, why in enumerate(made.left_out, start=1)})
 
 
 def alignment(made: Alignment, folder: Path) -> Group:
@@ -191,7 +212,9 @@ def scribbles(made: Scribbles, folder: Path) -> Group:
 
 def exported(made: Exported) -> RenderableType:
     """Where the bundle is, what is in it, and how it is checked."""
-    scored = f"of {made.scored_cases} held-out cases" if made.scored_cases else "none: no held-out case is scored"
+    scored = (
+        f"of {made.scored_cases} held-out cases" if made.scored_cases else "none yet: `autofuse evaluate` makes them"
+    )
     return _facts(
         {
             "model": f"{made.name}: {made.run}, folds {', '.join(map(str, made.folds))}",

@@ -123,10 +123,47 @@ VERBS: tuple[Verb, ...] = (
         "evaluate",
         "compare masks with references",
         "Writes Dice, normalised surface distance, 95th percentile Hausdorff distance and volume difference per "
-        "case and class as JSON, CSV and a table. Without -i it judges the newest run's held-out cases.",
+        "case and class or region as JSON, CSV and a table, and the same lesion by lesion if asked for. Without -i it "
+        "judges the newest run's held-out cases. Interrupted, it goes on where it stopped.",
         (
             ("autofuse evaluate Dataset104_Hippocampus", "the newest run on its held-out cases"),
             ("autofuse evaluate Dataset104_Hippocampus -i masks -r labelsTs", "a folder against another"),
+            (
+                "autofuse evaluate Dataset101_BraTS13 -i masks --regions WT=1,2,3,4 TC=1,3,4 ET=4 --lesions brats-gli",
+                "regions, and lesion by lesion as BraTS 2023 does it",
+            ),
+        ),
+    ),
+    Verb(
+        "compare",
+        "compare folders of masks with each other",
+        "Scores two or more folders of masks on the same cases and tells, per class or region and metric, how far they "
+        "lie apart: the paired difference with its bootstrap interval over subjects, Wilcoxon's signed-rank test with "
+        "Holm's correction, and ranks as challenges make them, with how stable they are. A case without a mask counts "
+        "as worst. Writes JSON, CSV and a page that opens without a network. Interrupted, it goes on where it stopped.",
+        (
+            ("autofuse compare Dataset104_Hippocampus masks_old masks_new", "is the new one better?"),
+            (
+                "autofuse compare Dataset101_BraTS13 a b c --regions WT=1,2,3,4 ET=4 --names early late both",
+                "three of them, by regions",
+            ),
+        ),
+    ),
+    Verb(
+        "judge-fused",
+        "score fused images, beside fusions that need no training",
+        "Writes entropy, standard deviation, spatial frequency, mutual information, SCD, VIF, Qabf and SSIM of fused "
+        "images (<case>.nii.gz on the cases' own grids) as JSON, CSV and a table, always beside the pixel maximum, the "
+        "mean, a Laplacian pyramid and each source alone: image metrics can be won by copying a source. With "
+        "--segmenter, a model that was trained on single images says how much of the labels is still to be seen in "
+        "each. Without -i only the trivial fusions are scored. Stopped at any moment, the same command goes on.",
+        (
+            ("autofuse judge-fused Dataset101_BraTS13 -i fused", "a folder of fused images against trivial fusions"),
+            ("autofuse judge-fused Dataset101_BraTS13", "the trivial fusions alone: the bar for every other"),
+            (
+                "autofuse judge-fused Dataset101_BraTS13 -i fused --segmenter autofuse_workspace/Dataset301_Single",
+                "also the Dice of a segmenter that was trained on single images",
+            ),
         ),
     ),
     Verb(
@@ -149,7 +186,7 @@ VERBS: tuple[Verb, ...] = (
         (
             ("autofuse export Dataset104_Hippocampus", "the newest finished run, into the workspace"),
             (
-                'autofuse export Dataset104_Hippocampus --name hippocampus -o hippocampus.zip --licence "CC BY 4.0"',
+                "autofuse export Dataset104_Hippocampus --name hippocampus -o hippocampus.zip --licence CC-BY-4.0",
                 "under a name of its own",
             ),
             ("autofuse export Dataset104_Hippocampus --onnx", "as ONNX networks, with a contract for other programs"),
@@ -164,7 +201,19 @@ VERBS: tuple[Verb, ...] = (
         "name, and needs no data set.",
         (
             ("autofuse import hippocampus.zip", "under the name that it brings"),
-            ("autofuse predict hippocampus -i new_scans -o masks", "then segment images with it"),
+            ("autofuse import hippocampus.zip --name theirs", "under another; `autofuse predict theirs` segments then"),
+        ),
+    ),
+    Verb(
+        "report",
+        "write one page on the data, the plan, the training and the scores",
+        "Writes one HTML file that holds everything (pictures too), loads nothing from a network, and can be read in a "
+        "browser or printed: what the data are, what was decided and why, learning curves, scores with intervals, the "
+        "best, median and worst case, calibration, versions and commands. It tells as much as the workspace holds by "
+        "now, and changes nothing there. `autofuse run` writes it at its end.",
+        (
+            ("autofuse report Dataset104_Hippocampus", "report/report.html in the workspace"),
+            ("autofuse report Dataset104_Hippocampus --anonymous --out page.html", "cases numbered, not named"),
         ),
     ),
     Verb(

@@ -6,12 +6,13 @@ index still names the raw value; ``region_membership`` says which regions it bel
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autofuse.dataset.types import IGNORE, Labels
+from autofuse.dataset.types import IGNORE, LabelClass, Labels
 from autofuse.foundation.errors import DataError
 
 _BLOCK_VOXELS = 1 << 20
@@ -62,10 +63,14 @@ def decode_labels(indices: NDArray[Any], labels: Labels) -> NDArray[Any]:
     return np.take(table, indices)
 
 
-def region_membership(labels: Labels) -> NDArray[np.bool_]:
-    """(R, K + 1) bool: whether class index k belongs to region (or class) r of ``labels.classes``; K raw values."""
+def region_membership(labels: Labels, classes: Sequence[LabelClass] = ()) -> NDArray[np.bool_]:
+    """(R, K + 1) bool: whether class index k belongs to region (or class) r of ``labels.classes``; K raw values.
+
+    Args:
+        classes: regions of these labels' values to ask for instead.
+    """
     values = (0, *labels.raw_values)
-    return np.array([[value in item.raw_values for value in values] for item in labels.classes])
+    return np.array([[value in item.raw_values for value in values] for item in classes or labels.classes])
 
 
 def region_indices(labels: Labels) -> tuple[int, ...]:

@@ -5,25 +5,26 @@ Definitions and the rule for empty references: documentation/reference/metrics.m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autofuse.dataset.label_codes import region_membership
 from autofuse.dataset.types import Labels
+from autofuse.evaluation.boxes import Box, union, widened
+from autofuse.evaluation.lesions import Grid, detection_f1, lesion_dice, lesion_hd95_mm, score_lesions
+from autofuse.evaluation.scoring import LesionRule, Scoring
 from autofuse.evaluation.surface import surface_distances
-from autofuse.evaluation.types import CaseScore, ClassScore, Status
+from autofuse.evaluation.types import CaseScore, ClassScore, Lesion, Status
 from autofuse.foundation.errors import DataError
 from autofuse.inference.overlap import IndexMap, counts, dice, joint_histogram
-
-TOLERANCE_MM = 1.0
-"""Default tolerance of NSD."""
 
 SPARSE_NOTE = "the reference is sparse: surfaces are not known"
 ONE_SIDED_NOTE = "only one of the two has this class: there is no distance"
 
-Box = tuple[slice, ...]
+_KINDS = ("found", "missed", "false_positive")
 
 
 def score_case(
@@ -33,7 +34,7 @@ def score_case(
     labels: Labels,
     spacing_mm: Sequence[float],
     *,
-    tolerance_mm: float | Mapping[str, float] = TOLERANCE_MM,
+    scoring: Scoring | None = None,
     surfaces: bool = True,
 ) -> CaseScore:
     """Scores of every class or region of one case.
@@ -41,7 +42,7 @@ def score_case(
     Args:
         reference, prediction: (z, y, x) class indices; ``IGNORE`` in the reference is excluded from everything.
         spacing_mm: per array axis.
-        tolerance_mm: of NSD; one number, or one per class name.
+        scoring: regions instead of the labels' classes, tolerances of NSD, lesions; None for the defaults.
         surfaces: False leaves NSD and HD95 out (they cost the most).
 
     Raises:
@@ -54,26 +55,34 @@ def score_case(
             found=f"prediction {prediction.shape}",
             expected=f"reference {reference.shape}",
         )
-    members = region_membership(labels)
+    rules = scoring or Scoring()
+    members = region_membership(labels, rules.regions)
     _require_indices(case, prediction, members.shape[1])
     joint, labelled = joint_histogram(reference, prediction, members.shape[1])
     sparse = labelled < reference.size
-    boxes = _boxes(reference, prediction, members.shape[1]) if surfaces and not sparse else None
+    maps = None if sparse else _Maps(reference, prediction, members.shape[1], spacing_mm)
     rows = []
-    for member, item in zip(members, labels.classes, strict=True):
+    for member, item in zip(members, rules.classes(labels), strict=True):
         row = _counted(item.name, joint, member, float(np.prod(spacing_mm)))
-        if sparse and row.status != "absent":
-            row = row.model_copy(update={"note": SPARSE_NOTE})
-        elif boxes is not None and row.status != "absent":
-            tolerance = tolerance_of(tolerance_mm, item.name)
-            row = _with_surfaces(row, reference, prediction, member, boxes, spacing_mm, tolerance)
+        if maps is None:
+            row = row if row.status == "absent" else row.model_copy(update={"note": SPARSE_NOTE})
+        else:
+            if surfaces and row.status != "absent":
+                row = _with_surfaces(row, maps, member, rules.tolerance_of(item.name))
+            if rules.lesions is not None:
+                row = _with_lesions(row, maps, member, rules.lesions)
         rows.append(row)
-    return CaseScore(case=case, labelled_fraction=labelled / max(reference.size, 1), classes=tuple(rows))
+    return CaseScore(
+        case=case,
+        labelled_fraction=labelled / max(reference.size, 1),
+        diagonal_mm=diagonal_mm(reference.shape, spacing_mm),
+        classes=tuple(rows),
+    )
 
 
-def tolerance_of(tolerance_mm: float | Mapping[str, float], name: str) -> float:
-    """The NSD tolerance of the class called ``name``."""
-    return float(tolerance_mm.get(name, TOLERANCE_MM)) if isinstance(tolerance_mm, Mapping) else float(tolerance_mm)
+def diagonal_mm(shape: Sequence[int], spacing_mm: Sequence[float]) -> float:
+    """Length of the image's diagonal, from edge to edge."""
+    return float(np.linalg.norm(np.multiply(shape, spacing_mm)))
 
 
 def _require_indices(case: str, prediction: IndexMap, indices: int) -> None:
@@ -110,20 +119,35 @@ def _counted(name: str, joint: NDArray[np.int64], member: NDArray[np.bool_], vox
     )
 
 
-def _with_surfaces(
-    row: ClassScore,
-    reference: IndexMap,
-    prediction: IndexMap,
-    member: NDArray[np.bool_],
-    boxes: tuple[list[Box | None], list[Box | None]],
-    spacing_mm: Sequence[float],
-    tolerance_mm: float,
-) -> ClassScore:
+class _Maps:
+    """Two dense index maps of one grid, and where their classes are."""
+
+    def __init__(self, reference: IndexMap, prediction: IndexMap, indices: int, spacing_mm: Sequence[float]) -> None:
+        self.reference, self.prediction, self.spacing_mm = reference, prediction, spacing_mm
+        self.flat_axes = [axis for axis, size in enumerate(reference.shape) if size == 1]
+        self._indices = indices
+
+    @cached_property
+    def _boxes(self) -> list[list[Box | None]]:
+        """Per map, the bounding box of every class index (position 0, background, has none)."""
+        from scipy.ndimage import find_objects
+
+        return [
+            [None, *find_objects(found, max_label=self._indices - 1)] for found in (self.reference, self.prediction)
+        ]
+
+    def box(self, member: NDArray[np.bool_]) -> Box:
+        """Bounding box of the class in both maps; at least one has it."""
+        return union([found[index] for found in self._boxes for index in np.flatnonzero(member)])
+
+
+def _with_surfaces(row: ClassScore, maps: _Maps, member: NDArray[np.bool_], tolerance_mm: float) -> ClassScore:
     if row.status != "scored":
         return row.model_copy(update={"nsd": 0.0})
-    box = _union([found[index] for found in boxes for index in np.flatnonzero(member)])
-    flat = [axis for axis, size in enumerate(reference.shape) if size == 1]
-    distances = surface_distances(member[reference[box]], member[prediction[box]], spacing_mm, flat_axes=flat)
+    box = maps.box(member)
+    distances = surface_distances(
+        member[maps.reference[box]], member[maps.prediction[box]], maps.spacing_mm, flat_axes=maps.flat_axes
+    )
     return row.model_copy(
         update={
             "nsd": distances.within(tolerance_mm),
@@ -133,14 +157,24 @@ def _with_surfaces(
     )
 
 
-def _boxes(reference: IndexMap, prediction: IndexMap, indices: int) -> tuple[list[Box | None], list[Box | None]]:
-    """Per map, the bounding box of every class index (position 0, background, has none)."""
-    from scipy.ndimage import find_objects
-
-    first, second = ([None, *find_objects(map_, max_label=indices - 1)] for map_ in (reference, prediction))
-    return first, second
-
-
-def _union(boxes: Sequence[Box | None]) -> Box:
-    found = [box for box in boxes if box is not None]
-    return tuple(slice(min(s.start for s in axis), max(s.stop for s in axis)) for axis in zip(*found, strict=True))
+def _with_lesions(row: ClassScore, maps: _Maps, member: NDArray[np.bool_], rule: LesionRule) -> ClassScore:
+    found: tuple[Lesion, ...] = ()
+    if row.status != "absent":
+        shape = maps.reference.shape
+        box = widened(maps.box(member), rule.dilation, shape)
+        distance = rule.distance_mm or diagonal_mm(shape, maps.spacing_mm)
+        grid = Grid(maps.spacing_mm, [part.start for part in box], maps.flat_axes, distance)
+        found = score_lesions(member[maps.reference[box]], member[maps.prediction[box]], rule, grid)
+    counts = {kind: sum(item.kind == kind and item.counts for item in found) for kind in _KINDS}
+    tp, fn, fp = (counts[kind] for kind in _KINDS)
+    return row.model_copy(
+        update={
+            "lesion_dice": lesion_dice(found),
+            "lesion_hd95_mm": lesion_hd95_mm(found),
+            "lesion_tp": tp,
+            "lesion_fn": fn,
+            "lesion_fp": fp,
+            "lesion_f1": detection_f1(tp, fp, fn),
+            "lesions": found,
+        }
+    )

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-from numpy.typing import NDArray
-
+from autofuse.evaluation.resampling import CONFIDENCE, bounds, by_subject, resampled_means, sums_and_counts
 from autofuse.foundation.errors import DataError
 from autofuse.foundation.values import Value
 
 RESAMPLES = 10_000
 SEED = 12345
-CONFIDENCE = 0.95
-_BLOCK = 500
-"""Resamples drawn at a time, to bound the memory; the draws do not depend on it."""
 
 
 class PairedInterval(Value):
@@ -64,30 +59,13 @@ def paired_bootstrap(
     """
     if not differences:
         raise DataError("There is no case on which both methods can be compared.")
-    groups: dict[str, list[float]] = {}
-    for case in sorted(differences):
-        groups.setdefault(subjects.get(case, case), []).append(differences[case])
-    sums = np.array([sum(group) for group in groups.values()], dtype=np.float64)
-    counts = np.array([len(group) for group in groups.values()], dtype=np.float64)
-    tail = 50 * (1 - confidence)
-    lower, upper = np.percentile(_resampled_means(sums, counts, resamples, seed), [tail, 100 - tail])
+    groups = by_subject(differences, subjects)
+    sums, counts = sums_and_counts(list(groups.values()))
+    lower, upper = bounds(resampled_means(sums, counts, resamples, seed), confidence)
     return PairedInterval(
         cases=len(differences),
         subjects=len(groups),
         difference=float(sums.sum() / counts.sum()),
-        lower=float(lower),
-        upper=float(upper),
+        lower=lower,
+        upper=upper,
     )
-
-
-def _resampled_means(
-    sums: NDArray[np.float64], counts: NDArray[np.float64], resamples: int, seed: int
-) -> NDArray[np.float64]:
-    """(resamples,) means over the cases of as many subjects as there are, drawn with replacement."""
-    generator = np.random.default_rng(seed)
-    means = np.empty(resamples)
-    for start in range(0, resamples, _BLOCK):
-        rows = min(_BLOCK, resamples - start)
-        drawn = generator.integers(0, sums.size, size=(rows, sums.size))
-        means[start : start + rows] = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    return means

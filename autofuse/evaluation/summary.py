@@ -7,45 +7,82 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from autofuse.dataset.types import Labels
-from autofuse.evaluation.metrics import TOLERANCE_MM, tolerance_of
-from autofuse.evaluation.types import METRICS, CaseScore, ClassSummary, Failure, Scores, Statistic
+from autofuse.evaluation.lesions import detection_f1
+from autofuse.evaluation.resampling import bounds, by_subject, resampled_means, sums_and_counts
+from autofuse.evaluation.scoring import Scoring
+from autofuse.evaluation.types import (
+    LESION_METRICS,
+    METRICS,
+    CaseScore,
+    ClassScore,
+    ClassSummary,
+    Detection,
+    Failure,
+    Scores,
+    Statistic,
+)
 
 BOOTSTRAP_SAMPLES = 2000
 BOOTSTRAP_SEED = 12345
-CONFIDENCE = 0.95
+
+Numbers = Mapping[str, float | None]
+"""A number per case id, None where it is not defined."""
 
 
 def summarise(
     cases: Sequence[CaseScore],
     labels: Labels,
     *,
-    tolerance_mm: float | Mapping[str, float] = TOLERANCE_MM,
+    scoring: Scoring | None = None,
+    subjects: Mapping[str, str] | None = None,
     failed: Sequence[Failure] = (),
 ) -> Scores:
-    """The scores of ``cases`` with their summary; the same cases give the same value, byte for byte."""
+    """The scores of ``cases`` with their summary; the same cases give the same value, byte for byte.
+
+    Args:
+        scoring: what they were scored by; None for the labels' own classes.
+        subjects: case id -> subject; a case that is not in it is a subject of its own.
+    """
+    rules, persons = scoring or Scoring(), subjects or {}
     ordered = tuple(sorted(cases, key=lambda item: item.case))
-    classes = tuple(_class_summary(index, item.name, ordered) for index, item in enumerate(labels.classes))
+    metrics = METRICS + (LESION_METRICS if rules.lesions is not None else ())
+    scored = rules.classes(labels)
+    classes = tuple(
+        _class_summary(item.name, {case.case: case.classes[index] for case in ordered}, metrics, persons)
+        for index, item in enumerate(scored)
+    )
     means = [item.statistics["dice"].mean for item in classes]
     defined = [mean for mean in means if mean is not None]
     return Scores(
         labels_digest=labels.digest(),
-        tolerance_mm={item.name: tolerance_of(tolerance_mm, item.name) for item in labels.classes},
+        regions=rules.regions,
+        tolerance_mm={item.name: rules.tolerance_of(item.name) for item in scored},
+        lesions=rules.lesions,
         cases=ordered,
         classes=classes,
-        overall=statistic([case.mean_dice for case in ordered]),
+        overall=statistic({case.case: case.mean_dice for case in ordered}, persons),
         mean_dice=sum(defined) / len(defined) if defined else None,
         failed=tuple(sorted(failed, key=lambda item: item.case)),
+        subjects=len({persons.get(case.case, case.case) for case in ordered}),
         bootstrap_seed=BOOTSTRAP_SEED,
         bootstrap_samples=BOOTSTRAP_SAMPLES,
     )
 
 
-def statistic(numbers: Sequence[float | None]) -> Statistic:
-    """Mean, median, sample standard deviation and bootstrap interval of the mean of the numbers that are defined."""
-    values = np.array([number for number in numbers if number is not None], dtype=np.float64)
-    if not values.size:
+def statistic(numbers: Numbers, subjects: Mapping[str, str]) -> Statistic:
+    """Mean, median, sample standard deviation of the numbers that are defined, and the interval of the mean.
+
+    The interval is the percentile bootstrap's, over subjects, seeded; there is none for a single subject.
+    """
+    defined = {case: number for case, number in numbers.items() if number is not None}
+    if not defined:
         return Statistic(n=0)
-    low, high = bootstrap_interval(values) if values.size > 1 else (None, None)
+    values = np.array([defined[case] for case in sorted(defined)], dtype=np.float64)
+    groups = by_subject(defined, subjects)
+    low, high = None, None
+    if len(groups) > 1:
+        sums, counts = sums_and_counts(list(groups.values()))
+        low, high = bounds(resampled_means(sums, counts, BOOTSTRAP_SAMPLES, BOOTSTRAP_SEED))
     return Statistic(
         n=int(values.size),
         mean=float(values.mean()),
@@ -56,22 +93,24 @@ def statistic(numbers: Sequence[float | None]) -> Statistic:
     )
 
 
-def bootstrap_interval(values: np.ndarray, seed: int = BOOTSTRAP_SEED) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean: cases are drawn with replacement, seeded."""
-    generator = np.random.default_rng(seed)
-    draws = generator.integers(0, values.size, size=(BOOTSTRAP_SAMPLES, values.size))
-    tail = 50 * (1 - CONFIDENCE)
-    low, high = np.percentile(values[draws].mean(axis=1), [tail, 100 - tail])
-    return float(low), float(high)
-
-
-def _class_summary(index: int, name: str, cases: Sequence[CaseScore]) -> ClassSummary:
-    rows = [case.classes[index] for case in cases]
+def _class_summary(
+    name: str, rows: Mapping[str, ClassScore], metrics: Sequence[str], subjects: Mapping[str, str]
+) -> ClassSummary:
+    status = [row.status for row in rows.values()]
     return ClassSummary(
         name=name,
         n_cases=len(rows),
-        n_empty=sum(row.status == "absent" for row in rows),
-        n_missed=sum(row.status == "missed" for row in rows),
-        n_false_positive=sum(row.status == "false_positive" for row in rows),
-        statistics={metric: statistic([getattr(row, metric) for row in rows]) for metric in METRICS},
+        n_empty=status.count("absent"),
+        n_missed=status.count("missed"),
+        n_false_positive=status.count("false_positive"),
+        statistics={
+            metric: statistic({case: getattr(row, metric) for case, row in rows.items()}, subjects)
+            for metric in metrics
+        },
+        detection=_detection(list(rows.values())) if "lesion_f1" in metrics else None,
     )
+
+
+def _detection(rows: Sequence[ClassScore]) -> Detection:
+    tp, fn, fp = (sum(getattr(row, name) or 0 for row in rows) for name in ("lesion_tp", "lesion_fn", "lesion_fp"))
+    return Detection(tp=tp, fn=fn, fp=fp, f1=detection_f1(tp, fp, fn))

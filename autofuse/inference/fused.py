@@ -75,7 +75,11 @@ def fuse_cases(
                     models=digests,
                     weights=None,
                     settings=settings,
-                    source=source_of(dataset, case, [folder / f"{case.id}" for folder in (priors or {}).values()]),
+                    source=source_of(
+                        dataset,
+                        case,
+                        [folder / f"{case.id}{dataset.file_ending}" for folder in (priors or {}).values()],
+                    ),
                     files={},
                 )
                 path = _fuse_one(models, dataset, case, out, record, options, priors or {})

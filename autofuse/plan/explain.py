@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from autofuse.fingerprint.types import Fingerprint
+from autofuse.foundation.plain_table import PlainTable
 from autofuse.plan.story import tell
 from autofuse.plan.types import Configuration, Decision, Plan
 
 if TYPE_CHECKING:
     from rich.console import Group
-    from rich.table import Table
 
 _TEXT_WIDTH = 110
 
@@ -55,25 +55,23 @@ def to_rich(plan: Plan, fingerprint: Fingerprint | None = None) -> Group:
     from rich.text import Text
 
     parts: list[Any] = [] if fingerprint is None else [Text(part + "\n") for part in tell(plan, fingerprint)]
-    parts += [Text(_headline(plan), style="bold"), Text(_budget_line(plan)), Text()]
-    parts += [configuration_table(plan), Text()]
+    parts += [Text(headline(plan), style="bold"), Text(budget_line(plan)), Text()]
+    parts += [configuration_table(plan).to_rich(), Text()]
     for number, decision in enumerate(plan.decisions, start=1):
         parts.append(_decision(number, decision))
     return Group(*parts)
 
 
-def configuration_table(plan: Plan) -> Table:
+def configuration_table(plan: Plan) -> PlainTable:
     """One row per configuration, the default marked."""
-    from rich.table import Table
-
-    table = Table(title="Configurations", title_justify="left")
-    columns = ("name", "spacing mm", "median case", "patch", "batch", "network", "memory", "s / step")
-    for column in columns:
-        table.add_column(column, justify="right" if column in ("batch", "memory", "s / step") else "left")
-    for item in plan.configurations:
-        default = item.name == plan.configuration
-        table.add_row(*_row(item, default), style="bold" if default else "")
-    return table
+    default = [item.name for item in plan.configurations].index(plan.configuration)
+    return PlainTable(
+        "Configurations",
+        ("name", "spacing mm", "median case", "patch", "batch", "network", "memory", "s / step"),
+        tuple(_row(item, number == default) for number, item in enumerate(plan.configurations)),
+        words=frozenset({0, 1, 2, 3, 5}),
+        marked=frozenset({default}),
+    )
 
 
 def _row(item: Configuration, default: bool) -> tuple[str, ...]:
@@ -92,14 +90,16 @@ def _row(item: Configuration, default: bool) -> tuple[str, ...]:
     )
 
 
-def _headline(plan: Plan) -> str:
+def headline(plan: Plan) -> str:
+    """Configuration, trainer and length, and which plan it is."""
     return (
         f"{plan.dataset}: configuration {plan.configuration}, trainer {plan.trainer.name}, {plan.steps} steps "
         f"(planner {plan.planner}, plan {plan.digest()[:8]})"
     )
 
 
-def _budget_line(plan: Plan) -> str:
+def budget_line(plan: Plan) -> str:
+    """The dials, what the machine was measured to do, and the wishes."""
     budget = plan.budget
     text = f"Dials: {budget.memory_gib:g} GiB of memory on {budget.device}, {budget.precision}"
     text += f", {budget.minutes:g} minutes" if budget.minutes is not None else ", no time dial"
@@ -127,11 +127,15 @@ def _decision(number: int, decision: Decision) -> Group:
     grid.add_column(overflow="fold")
     grid.add_row("", "because", Text(decision.rule))
     if decision.evidence:
-        numbers = "; ".join(f"{key.replace('_', ' ')} {_plain(value)}" for key, value in decision.evidence.items())
-        grid.add_row("", "numbers", Text(numbers))
+        grid.add_row("", "numbers", Text(numbers_of(decision)))
     for index, other in enumerate(decision.alternatives):
         grid.add_row("", "not" if index == 0 else "", Text(other))
     return Group(heading, grid, Text())
+
+
+def numbers_of(decision: Decision) -> str:
+    """What the rule read, in words; empty where it read nothing."""
+    return "; ".join(f"{key.replace('_', ' ')} {_plain(value)}" for key, value in decision.evidence.items())
 
 
 def _plain(value: Any) -> str:

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 TINT = 0.42
 """Opacity of the reference."""
 
-_KEY = "tint: reference   line: prediction"
+KEY = "tint: reference   line: prediction"
+"""How masks are drawn."""
 _FINER = 3
 """Lines are drawn this much finer and scaled down, which smooths them."""
 _LINE = 4
@@ -61,6 +62,29 @@ class Pictured:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class Tile:
+    """A picture of one slice.
+
+    Attributes:
+        caption: the modality where nothing is laid over it, else what is.
+        modality: that is below.
+        axis: array axis that is cut across; position: of the slice on it, of ``slices``.
+    """
+
+    caption: str
+    modality: str
+    axis: int
+    position: int
+    slices: int
+    picture: Image
+
+    @property
+    def place(self) -> str:
+        """Which slice of which image, in words; the first slice is number 1."""
+        return f"{self.modality}, slice {self.position + 1} of {self.slices} along {'zyx'[self.axis]}"
+
+
 def case_picture(case: Pictured, labels: Labels, modalities: Sequence[str] = ()) -> bytes:
     """PNG of one case: a tile per modality, one with the masks, and a close-up where they are small."""
     return sheet([case], labels, modalities)
@@ -72,16 +96,25 @@ def sheet(cases: Sequence[Pictured], labels: Labels, modalities: Sequence[str] =
     Raises:
         ValueError: without cases.
     """
-    if not cases:
+    return sheet_of_tiles([(case, case_tiles(case, modalities)) for case in cases], labels, title)
+
+
+def sheet_of_tiles(rows: Sequence[tuple[Pictured, Sequence[Tile]]], labels: Labels, title: str = "") -> bytes:
+    """PNG with a row of tiles per case and one legend.
+
+    Raises:
+        ValueError: without cases.
+    """
+    if not rows:
         raise ValueError("a sheet needs at least one case")
-    rows = [(case, _tiles(case, modalities)) for case in cases]
-    legend = _legend_entries(cases, labels)
+    cases = [case for case, _ in rows]
+    legend = legend_entries(cases, labels)
     width = max(
-        max(sum(tile.width for _, tile in tiles) + GAP * (len(tiles) - 1) for _, tiles in rows),
+        max(sum(tile.picture.width for tile in tiles) + GAP * (len(tiles) - 1) for _, tiles in rows),
         _minimal_width(cases, title),
     )
     lines = _legend_lines(legend, width)
-    heights = [TITLE + max(tile.height for _, tile in tiles) + CAPTION for _, tiles in rows]
+    heights = [TITLE + max(tile.picture.height for tile in tiles) + CAPTION for _, tiles in rows]
     top = MARGIN + (TITLE if title else 0)
     picture, draw = canvas(width + 2 * MARGIN, top + sum(heights) + CAPTION * (len(lines) + 1) + MARGIN)
     if title:
@@ -99,10 +132,13 @@ def overlay(
     prediction: NDArray[Any] | None,
     pixel_mm: tuple[float, float],
     height: int = TILE_HEIGHT,
+    *,
+    tinted: bool = True,
 ) -> Image:
     """The slice in grey, the reference tinted, the prediction outlined; all (rows, columns), class indices.
 
     Without a reference the prediction is tinted and outlined; without a prediction the reference is outlined too.
+    Where it is not ``tinted`` there are outlines only.
     """
     from PIL import Image
 
@@ -110,9 +146,9 @@ def overlay(
     fine = (size[0] * _FINER, size[1] * _FINER)
     grey = Image.fromarray(windowed(plane)).resize(fine, Image.Resampling.BICUBIC)
     pixels = np.repeat(np.asarray(grey, dtype=np.float32)[:, :, None], 3, axis=2)
-    tinted = reference if reference is not None else prediction
+    filled = reference if reference is not None else prediction
     outlined = prediction if prediction is not None else reference
-    for index, area in _smooth_masks(tinted, fine):
+    for index, area in _smooth_masks(filled if tinted else None, fine):
         pixels[area] = (1 - TINT) * pixels[area] + TINT * np.array(class_colour(index), dtype=np.float32)
     for index, area in _smooth_masks(outlined, fine):
         line, wider = _rims(area, _LINE, _LINE + _FINER)
@@ -121,25 +157,34 @@ def overlay(
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).reduce(_FINER)
 
 
-def _tiles(case: Pictured, modalities: Sequence[str]) -> list[tuple[str, Image]]:
-    """(caption, picture) from left to right."""
+def case_tiles(case: Pictured, modalities: Sequence[str] = (), most: int | None = None) -> list[Tile]:
+    """From left to right: the modalities, the masks over the first of them, and a close-up where they are small.
+
+    Args:
+        most: of the modalities, for cases with many; all if None.
+    """
     cut = best_cut(case.images, (case.reference, case.prediction), case.geometry)
-    tiles = []
-    for channel, image in enumerate(case.images):
-        if image is not None:
-            caption = modalities[channel] if channel < len(modalities) else f"channel {channel}"
-            tiles.append((caption, overlay(cut.of(image), None, None, cut.pixel_mm)))
-    ground = next(image for image in case.images if image is not None)
+    slices = case.geometry.shape[cut.axis]
+    shown = [(_named(channel, modalities), image) for channel, image in enumerate(case.images) if image is not None]
+    tiles = [
+        Tile(name, name, cut.axis, cut.position, slices, overlay(cut.of(image), None, None, cut.pixel_mm))
+        for name, image in shown[:most]
+    ]
     if case.reference is None and case.prediction is None:
         return tiles
+    below, ground = shown[0]
     caption = " and ".join(
         word for word, mask in (("reference", case.reference), ("prediction", case.prediction)) if mask is not None
     )
-    tiles.append((caption, _masked(case, ground, cut)))
     near = close_up(cut, (case.reference, case.prediction))
-    if near is not None:
-        tiles.append(("close-up", _masked(case, ground, near)))
+    for words, place in ((caption, cut), ("close-up", near)):
+        if place is not None:
+            tiles.append(Tile(words, below, cut.axis, cut.position, slices, _masked(case, ground, place)))
     return tiles
+
+
+def _named(channel: int, modalities: Sequence[str]) -> str:
+    return modalities[channel] if channel < len(modalities) else f"channel {channel}"
 
 
 def _masked(case: Pictured, ground: NDArray[Any], cut: Cut) -> Image:
@@ -180,7 +225,8 @@ def _rims(mask: NDArray[np.bool_], *thicknesses: int) -> list[NDArray[np.bool_]]
     return rims
 
 
-def _legend_entries(cases: Sequence[Pictured], labels: Labels) -> list[tuple[str, Colour]]:
+def legend_entries(cases: Sequence[Pictured], labels: Labels) -> list[tuple[str, Colour]]:
+    """(name, colour) of every class that the masks hold."""
     shown: set[int] = set()
     for case in cases:
         for mask in (case.reference, case.prediction):
@@ -204,16 +250,16 @@ def _legend_lines(entries: Sequence[tuple[str, Colour]], width: int) -> list[lis
     return lines
 
 
-def _draw_row(picture: Image, draw: ImageDraw, case: Pictured, tiles: Sequence[tuple[str, Image]], top: int) -> None:
+def _draw_row(picture: Image, draw: ImageDraw, case: Pictured, tiles: Sequence[Tile], top: int) -> None:
     draw.text((MARGIN, top + 6), case.name, fill=TEXT, font=font(16))
     if case.note:
         place = MARGIN + font(16).getlength(case.name) + 14
         draw.text((place, top + 8), case.note, fill=FAINT, font=font(14))
-    left, lowest = MARGIN, max(tile.height for _, tile in tiles)
-    for caption, tile in tiles:
-        picture.paste(tile, (left, top + TITLE + (lowest - tile.height) // 2))
-        draw.text((left, top + TITLE + lowest + 3), caption, fill=FAINT, font=font(13))
-        left += tile.width + GAP
+    left, lowest = MARGIN, max(tile.picture.height for tile in tiles)
+    for tile in tiles:
+        picture.paste(tile.picture, (left, top + TITLE + (lowest - tile.picture.height) // 2))
+        draw.text((left, top + TITLE + lowest + 3), tile.caption, fill=FAINT, font=font(13))
+        left += tile.picture.width + GAP
 
 
 def _draw_legend(
@@ -226,10 +272,10 @@ def _draw_legend(
             draw.text((MARGIN + left + 22, top), name, fill=TEXT, font=font(14))
         top += CAPTION
     if any(case.reference is not None and case.prediction is not None for case in cases):
-        draw.text((MARGIN, top), _KEY, fill=FAINT, font=font(13))
+        draw.text((MARGIN, top), KEY, fill=FAINT, font=font(13))
 
 
 def _minimal_width(cases: Sequence[Pictured], title: str) -> int:
-    texts = [(title, 19), (_KEY, 13), *((f"{case.name}   {case.note}", 16) for case in cases)]
+    texts = [(title, 19), (KEY, 13), *((f"{case.name}   {case.note}", 16) for case in cases)]
     widest: float = max(font(size).getlength(text) for text, size in texts)
     return 1 + int(widest)

@@ -5,12 +5,15 @@ report = road.run("Dataset104_Hippocampus", minutes=20)
 """
 
 from autofuse.road.aligning import AlignedImage, Alignment, align
+from autofuse.road.comparing import compare
 from autofuse.road.explanation import Explained, explain
 from autofuse.road.exporting import Exported, export_model
 from autofuse.road.exporting_onnx import ExportedOnnx, export_onnx
 from autofuse.road.fusing import FusedDataset, FusedImages, fuse, fuse_dataset
 from autofuse.road.importing import Imported, import_model
 from autofuse.road.inventory import Inventory
+from autofuse.road.judging_fused import judge_fused
+from autofuse.road.page import PAGE_FILE, WrittenPage, report
 from autofuse.road.phantom_run import demo
 from autofuse.road.results import Predicted, RunReport
 from autofuse.road.runs import TrainedFold
@@ -20,6 +23,7 @@ from autofuse.road.submitting import Submitted, require_submittable, submit
 from autofuse.road.whole import run
 
 __all__ = [
+    "PAGE_FILE",
     "AlignedImage",
     "Alignment",
     "Explained",
@@ -33,8 +37,10 @@ __all__ = [
     "RunReport",
     "Submitted",
     "TrainedFold",
+    "WrittenPage",
     "align",
     "check",
+    "compare",
     "demo",
     "evaluate",
     "explain",
@@ -45,9 +51,11 @@ __all__ = [
     "fuse_dataset",
     "import_model",
     "info",
+    "judge_fused",
     "plan",
     "predict",
     "preprocess",
+    "report",
     "require_submittable",
     "run",
     "scribble",

@@ -11,6 +11,7 @@ from autofuse.foundation.console import log, progress
 from autofuse.foundation.errors import AutofuseError, ModelError
 from autofuse.foundation.files import write_bytes
 from autofuse.foundation.values import StoredValue
+from autofuse.road.spreading import evenly
 
 if TYPE_CHECKING:
     from autofuse.fingerprint.types import CaseFacts, Fingerprint
@@ -61,7 +62,7 @@ def explain(
 
     ground = ground_of(dataset, workspace, Asked(device=explicit(device)), workers)
     place = ground.workspace.report / FOLDER
-    made = _kept(place, ground.plan)
+    made = kept_pictures(place, ground.plan)
     if made is None and pictures:
         made = _draw(ground, place)
     return Explained(ground.plan, ground.fingerprint, made or ())
@@ -71,16 +72,14 @@ def pictured_cases(fingerprint: Fingerprint) -> tuple[str, ...]:
     """Up to three cases with two images or more: the most displaced, the middle one, the least displaced."""
     able = [case for case in fingerprint.cases if sum(case.present) > 1]
     ordered = sorted(able, key=lambda case: (-_displaced_mm(case), case.id))
-    if len(ordered) <= MOST_CASES:
-        return tuple(case.id for case in ordered)
-    return tuple(ordered[round(index * (len(ordered) - 1) / (MOST_CASES - 1))].id for index in range(MOST_CASES))
+    return tuple(case.id for case in evenly(ordered, MOST_CASES))
 
 
 def _displaced_mm(case: CaseFacts) -> float:
     return max((pair.distance_mm for pair in case.pairs if pair.reliable), default=0.0)
 
 
-def _kept(place: Path, plan: Plan) -> tuple[Path, ...] | None:
+def kept_pictures(place: Path, plan: Plan) -> tuple[Path, ...] | None:
     """The pictures of this plan, if all are there."""
     try:
         drawn = Drawn.load(place / DRAWN_FILE) if (place / DRAWN_FILE).exists() else None

@@ -70,7 +70,7 @@ def take_inventory(workspace: Workspace | None = None) -> Inventory:
     return Inventory(
         autofuse=__version__,
         python=platform.python_version(),
-        packages={name: found for name in PACKAGES if (found := _version(name)) is not None},
+        packages=installed_packages(),
         platform=f"{platform.system()} {platform.machine()}",
         threads=cpu_threads(),
         memory_gib=round(available_memory_gib(), 2),
@@ -111,6 +111,11 @@ def look_into(workspace: Workspace) -> WorkspaceState:
             for path in sorted(workspace.scores.rglob("scores.json"))
         ),
     )
+
+
+def installed_packages() -> dict[str, str]:
+    """Versions of the packages that results depend on, as far as they are installed."""
+    return {name: found for name in PACKAGES if (found := _version(name)) is not None}
 
 
 def _version(package: str) -> str | None:

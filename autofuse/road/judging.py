@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from autofuse.dataset.types import Case, Dataset
-from autofuse.evaluation.folder import SCORES_FILE, TABLE_FILE, evaluate_folder
+from autofuse.dataset.types import Case, Dataset, Labels
+from autofuse.evaluation.folder import SCORES_FILE, evaluate_folder, write_scores
+from autofuse.evaluation.scoring import Scoring
 from autofuse.evaluation.summary import summarise
-from autofuse.evaluation.table import to_csv
 from autofuse.evaluation.types import Scores
 from autofuse.foundation.errors import DataError, ModelError
-from autofuse.foundation.files import write_bytes
+from autofuse.foundation.workspace import Workspace
 from autofuse.plan.types import Plan
 from autofuse.road.runs import TrainedFold
 
@@ -21,6 +21,11 @@ def references_of(dataset: Dataset, cases: Iterable[Case]) -> dict[str, Path]:
     out."""
     chosen = {case.id: case.evaluation_label or case.label for case in cases}
     return {name: dataset.path(path) for name, path in chosen.items() if path is not None}
+
+
+def subjects_of(dataset: Dataset) -> Mapping[str, str]:
+    """Per case the person whom it shows: intervals are drawn over persons."""
+    return {case.id: case.subject for case in (*dataset.cases, *dataset.test_cases)}
 
 
 def taught_references(dataset: Dataset, cases: Iterable[Case], plan: Plan, folder: Path) -> dict[str, Path]:
@@ -67,22 +72,81 @@ def references_in(folder: Path) -> dict[str, Path]:
     return found
 
 
-def judge_held_out(dataset: Dataset, fold: TrainedFold, *, workers: int | None = None) -> Scores | None:
-    """Scores of the masks of the fold's held-out cases, kept beside them; None where nothing is held out or known."""
+def judge_held_out(
+    dataset: Dataset,
+    fold: TrainedFold,
+    *,
+    scoring: Scoring | None = None,
+    folder: Path | None = None,
+    workers: int | None = None,
+) -> Scores | None:
+    """Scores of the masks of the fold's held-out cases; None where nothing is held out or known.
+
+    They are kept beside the masks, or in ``folder`` where they are made by other rules than the usual ones.
+    """
     references = references_of(dataset, [case for case in dataset.cases if case.id in set(fold.plan.held_out)])
     if not references:
         return None
-    return evaluate_folder(fold.held_out, references, dataset.labels, fold.held_out_scores, workers=workers)
+    return evaluate_folder(
+        fold.held_out,
+        references,
+        dataset.labels,
+        folder or fold.held_out_scores,
+        scoring=scoring,
+        subjects=subjects_of(dataset),
+        keep=folder is not None,
+        workers=workers,
+    )
 
 
-def join_scores(dataset: Dataset, parts: Sequence[Scores], folder: Path) -> Scores:
-    """The scores of all folds as one, each case from the fold that held it out; written to ``folder``."""
+def score_folder(
+    dataset: Dataset,
+    workspace: Workspace,
+    masks: Path,
+    references: Path | None,
+    out: Path | None,
+    scoring: Scoring | None,
+    workers: int | None,
+) -> tuple[Scores, Path]:
+    """Scores of the masks in a folder, against those in another or the data set's own; and where their tables are."""
+    if references is not None:
+        wanted = references_in(references)
+    else:
+        there = references_in(masks)
+        known = references_of(dataset, (*dataset.cases, *dataset.test_cases))
+        wanted = {name: path for name, path in known.items() if name in there}
+    folder = workspace.scores / masks.absolute().name if out is None else out
+    scores = evaluate_folder(
+        masks,
+        wanted,
+        dataset.labels,
+        folder,
+        scoring=scoring,
+        subjects=subjects_of(dataset),
+        keep=True,
+        workers=workers,
+    )
+    return scores, folder
+
+
+def join_scores(dataset: Dataset, parts: Sequence[Scores], folder: Path, *, scoring: Scoring | None = None) -> Scores:
+    """The scores of all folds as one; written to ``folder``."""
+    joined = joined_scores(dataset.labels, parts, scoring=scoring, subjects=subjects_of(dataset))
+    write_scores(joined, folder)
+    return joined
+
+
+def joined_scores(
+    labels: Labels,
+    parts: Sequence[Scores],
+    *,
+    scoring: Scoring | None = None,
+    subjects: Mapping[str, str] | None = None,
+) -> Scores:
+    """The scores of all folds as one, each case from the fold that held it out."""
     cases = {case.case: case for part in parts for case in part.cases}
     failed = {item.case: item for part in parts for item in part.failed if item.case not in cases}
-    joined = summarise(list(cases.values()), dataset.labels, failed=list(failed.values()))
-    joined.save(folder / SCORES_FILE)
-    write_bytes(folder / TABLE_FILE, to_csv(joined).encode())
-    return joined
+    return summarise(list(cases.values()), labels, scoring=scoring, subjects=subjects, failed=list(failed.values()))
 
 
 def kept_scores(fold: TrainedFold) -> Scores | None:

@@ -102,7 +102,7 @@ def model_name(wanted: str, *, given: bool) -> str:
 
     fitted = re.sub(r"[^A-Za-z0-9_+-]+", "_", wanted).strip("_")[:100]
     name = wanted if given else fitted or "model"
-    if len(name) > 100 or not re.match(NAME_PATTERN, name):
+    if len(name) > 100 or not re.fullmatch(NAME_PATTERN, name):
         raise UsageError(
             "A model cannot be called so.", found=repr(name), expected="letters, digits, _, + and -", remedy="--name"
         )

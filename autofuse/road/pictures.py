@@ -13,6 +13,7 @@ from autofuse.foundation.errors import AutofuseError
 from autofuse.foundation.workspace import Workspace
 from autofuse.road.results import RunReport
 from autofuse.road.runs import TrainedFold, read_plan
+from autofuse.road.spreading import evenly
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +27,9 @@ MOST_CASES = 5
 
 
 @dataclass(frozen=True)
-class _Shown:
+class Shown:
+    """A case with the folder of its mask, and how well that fits."""
+
     case: Case
     masks: Path
     dice: float | None
@@ -40,13 +43,13 @@ def draw_pictures(
     judged = _dice_of(workspace, report.held_out_scores)
     sheets = {
         "held-out": [
-            _Shown(case, held_out[case.id], judged.get(case.id)) for case in dataset.cases if case.id in held_out
+            Shown(case, held_out[case.id], judged.get(case.id)) for case in dataset.cases if case.id in held_out
         ]
     }
     if report.predictions is not None:
         bad, judged = {item.case for item in report.failed}, _dice_of(workspace, report.test_scores)
         masks = workspace.folder / report.predictions
-        sheets["test"] = [_Shown(case, masks, judged.get(case.id)) for case in dataset.test_cases if case.id not in bad]
+        sheets["test"] = [Shown(case, masks, judged.get(case.id)) for case in dataset.test_cases if case.id not in bad]
     made = []
     for name, shown in sheets.items():
         path = workspace.report / f"{report.run}-{name}.png"
@@ -60,23 +63,26 @@ def draw_pictures(
     return made
 
 
-def spread(shown: Sequence[_Shown], most: int = MOST_CASES) -> list[_Shown]:
+def spread(shown: Sequence[Shown], most: int = MOST_CASES) -> list[Shown]:
     """At most ``most`` of them, evenly spread from the worst to the best; those without a score come last."""
     ordered = sorted(shown, key=lambda item: (item.dice is None, item.dice or 0.0, item.case.id))
-    if len(ordered) <= most:
-        return ordered
-    return [ordered[round(index * (len(ordered) - 1) / (most - 1))] for index in range(most)]
+    return evenly(ordered, most)
 
 
-def _draw(dataset: Dataset, shown: Sequence[_Shown], reference: int, title: str, path: Path) -> None:
+def _draw(dataset: Dataset, shown: Sequence[Shown], reference: int, title: str, path: Path) -> None:
     from autofuse.foundation.files import write_bytes
     from autofuse.report.overlays import sheet
 
-    cases = [_pictured(dataset, item, reference) for item in shown]
+    cases = [pictured(dataset, item, reference) for item in shown]
     write_bytes(path, sheet(cases, dataset.labels, [modality.name for modality in dataset.modalities], title))
 
 
-def _pictured(dataset: Dataset, item: _Shown, reference: int) -> Pictured:
+def pictured(dataset: Dataset, item: Shown, reference: int) -> Pictured:
+    """The case as it is to be drawn, all on its reference grid.
+
+    Raises:
+        AutofuseError: if one of its files is missing or damaged.
+    """
     from autofuse.dataset.raw import load_case, load_truth
     from autofuse.report.overlays import Pictured
     from autofuse.road.cascade import read_mask
@@ -85,7 +91,7 @@ def _pictured(dataset: Dataset, item: _Shown, reference: int) -> Pictured:
     truth = load_truth(dataset, item.case)
     return Pictured(
         name=item.case.id,
-        images=[_on_reference(raw, channel) for channel in range(len(raw.images))],
+        images=[on_reference_grid(raw, channel) for channel in range(len(raw.images))],
         reference=None if truth is None else truth[0],
         prediction=read_mask(dataset, item.case, item.masks),
         geometry=raw.geometry,
@@ -93,7 +99,7 @@ def _pictured(dataset: Dataset, item: _Shown, reference: int) -> Pictured:
     )
 
 
-def _on_reference(raw: RawCase, channel: int) -> NDArray[Any] | None:
+def on_reference_grid(raw: RawCase, channel: int) -> NDArray[Any] | None:
     """A modality on the case's reference grid, 0 outside its field of view; None where it is absent."""
     from autofuse.alignment.regrid import regrid
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from autofuse.dataset.types import Case, Dataset
+from autofuse.evaluation.scoring import Scoring
 from autofuse.foundation.console import say
 from autofuse.foundation.errors import DataError
 from autofuse.foundation.machine import default_device
@@ -146,7 +147,12 @@ def _incomplete(outcomes: Sequence[Outcome[PredictedCase]]) -> tuple[IncompleteC
 
 
 def score_held_out(
-    dataset: Dataset, workspace: Workspace, run: str | None, out: Path | None, workers: int | None
+    dataset: Dataset,
+    workspace: Workspace,
+    run: str | None,
+    out: Path | None,
+    workers: int | None,
+    scoring: Scoring | None = None,
 ) -> tuple[Scores, Path]:
     """Scores of a run's held-out cases over all finished folds, predicted first where they are not; and their folder.
 
@@ -154,25 +160,31 @@ def score_held_out(
         DataError: if nothing is held out.
     """
     folds = choose_run(workspace, run)
-    parts = [scores for fold in folds if (scores := _scores_of(dataset, fold, workers)) is not None]
+    folder = out or workspace.scores / folds[0].run / "held_out"
+    rules = None if scoring == Scoring() else scoring
+    parts = [scores for fold in folds if (scores := _scores_of(dataset, fold, rules, folder, workers)) is not None]
     if not parts:
         raise DataError(
             "This run held no case out: there is nothing to judge it by.",
             file=folds[0].folder,
             remedy="Name a folder of masks with -i.",
         )
-    folder = out or workspace.scores / folds[0].run / "held_out"
-    return join_scores(dataset, parts, folder), folder
+    return join_scores(dataset, parts, folder, scoring=rules), folder
 
 
-def _scores_of(dataset: Dataset, fold: TrainedFold, workers: int | None) -> Scores | None:
+def _scores_of(
+    dataset: Dataset, fold: TrainedFold, rules: Scoring | None, folder: Path, workers: int | None
+) -> Scores | None:
     if not fold.plan.held_out:
         return None
     kept = kept_scores(fold)
-    if kept is not None:
+    if kept is not None and rules is None:
         return kept
-    predict_held_out(dataset, fold, mirror=True, device=None, workers=workers)
-    return judge_held_out(dataset, fold, workers=workers)
+    if kept is None:
+        predict_held_out(dataset, fold, mirror=True, device=None, workers=workers)
+    if rules is None:
+        return judge_held_out(dataset, fold, workers=workers)
+    return judge_held_out(dataset, fold, scoring=rules, folder=folder / f"fold_{fold.fold}", workers=workers)
 
 
 def first_stage_masks(

@@ -52,16 +52,25 @@ class TrainedFold:
 
 def find_runs(workspace: Workspace) -> dict[str, list[TrainedFold]]:
     """Folds by the name of their run, the run that was begun last at the end; a damaged fold is named and left out."""
+    found, damaged = all_runs(workspace)
+    for folder, error in damaged.items():
+        say(f"{folder} is left out: {error.problem}")
+    return found
+
+
+def all_runs(workspace: Workspace) -> tuple[dict[str, list[TrainedFold]], dict[Path, ModelError]]:
+    """Folds by the name of their run, the run that was begun last at the end; and the folders of damaged folds."""
     found: dict[str, list[TrainedFold]] = {}
+    damaged: dict[Path, ModelError] = {}
     for path in sorted(workspace.runs.glob(f"*/fold_*/{RUN_FILE}")):
         try:
             fold = read_fold(path.parent)
         except ModelError as error:
-            say(f"{path.parent} is left out: {error.problem}")
+            damaged[path.parent] = error
             continue
         found.setdefault(fold.run, []).append(fold)
     ordered = sorted(found.items(), key=lambda item: max(fold.started for fold in item[1]))
-    return {name: sorted(folds, key=lambda fold: fold.fold) for name, folds in ordered}
+    return {name: sorted(folds, key=lambda fold: fold.fold) for name, folds in ordered}, damaged
 
 
 def read_fold(folder: Path) -> TrainedFold:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autofuse.foundation.console import log
 from autofuse.foundation.errors import AutofuseError
 from autofuse.road.places import dataset_folder
+from autofuse.road.spreading import evenly
 
 if TYPE_CHECKING:
     from autofuse.dataset.types import Dataset
@@ -63,18 +63,13 @@ def _draw_picture(folder: Path, made: Scribbles) -> None:
 
     try:
         copy = open_dataset(folder)
-        shown = [_pictured(copy, case) for case in _spread(made.cases)]
+        shown = [_pictured(copy, case) for case in evenly(made.cases, MOST_PICTURED)]
         cases = [case for case in shown if case is not None]
         if cases:
             title = f"{made.dataset}: scribbles, and the labels that they were drawn from"
             write_bytes(folder / PICTURE_FILE, scribble_sheet(title, cases, copy.labels))
     except (AutofuseError, OSError, ValueError) as error:
         log().warning("%s was not drawn: %s", folder / PICTURE_FILE, error)
-
-
-def _spread(cases: Sequence[CaseScribbles]) -> list[CaseScribbles]:
-    count = min(len(cases), MOST_PICTURED)
-    return [cases[round(index * (len(cases) - 1) / max(1, count - 1))] for index in range(count)]
 
 
 def _pictured(copy: Dataset, drawn: CaseScribbles) -> Scribbled | None:

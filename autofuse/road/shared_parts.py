@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autofuse.foundation.console import say
+from autofuse.foundation.errors import UsageError
 from autofuse.road.models import ChosenModel, choose_model, model_name
 from autofuse.road.runs import TrainedFold, read_plan
 from autofuse.road.steps import Folder
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from autofuse.sharing.reduce import ReducedFold
     from autofuse.sharing.types import DataSummary, HeldOutScores, Member, SharedModel
 
+ENSEMBLE = "ensemble.json"
 SHARED = "shared"
 """Folder of a workspace for models that are given away, where no other place is named."""
 
@@ -125,10 +127,17 @@ def take_apart(
     """The model that these options choose, for giving it away as ``name`` (the data set's name if None).
 
     Raises:
-        UsageError: if the name cannot be one.
+        UsageError: if the name cannot be one; or if an ensemble was chosen, which a bundle cannot hold yet.
         ModelError: if nothing is finished, or something is damaged.
     """
     chosen = choose_model(dataset, workspace, run, folds)
+    ensemble = chosen.workspace.folder / ENSEMBLE
+    if run is None and folds is None and ensemble.exists():
+        raise UsageError(
+            "An ensemble was chosen for this data set, and ensembles cannot be shared yet.",
+            found=str(ensemble),
+            remedy=f"Share one run of it: autofuse export {dataset} --run {chosen.folds[0].run}",
+        )
     return Parts(chosen, model_name(name or chosen.workspace.dataset, given=name is not None), licence)
 
 
@@ -148,13 +157,14 @@ def _secrets(chosen: ChosenModel, folds: Sequence[TrainedFold], name: str) -> Se
 
 def _scores(chosen: ChosenModel) -> HeldOutScores | None:
     """Held-out scores of these folds as far as they were made; prediction of a whole run makes them."""
-    from autofuse.road.judging import kept_scores
+    from autofuse.road.judging import joined_scores, kept_scores, subjects_of
     from autofuse.sharing.summary import summarise_scores
 
     if chosen.imported is not None:
         return chosen.imported.scores
     parts = [scores for fold in chosen.folds if (scores := kept_scores(fold)) is not None]
-    return summarise_scores(parts, read_plan(chosen.folds[0]).labels)
+    labels = read_plan(chosen.folds[0]).labels
+    return summarise_scores(joined_scores(labels, parts, subjects=subjects_of(chosen.dataset)))
 
 
 def _data(chosen: ChosenModel) -> DataSummary | None:

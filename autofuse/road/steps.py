@@ -17,6 +17,7 @@ from autofuse.road.places import dataset_folder, imported_model, workspace_of
 if TYPE_CHECKING:
     from autofuse.dataset.report import CheckReport
     from autofuse.dataset.types import Dataset
+    from autofuse.evaluation.scoring import Scoring
     from autofuse.evaluation.types import Scores
     from autofuse.fingerprint.types import Fingerprint
     from autofuse.foundation.workspace import Workspace
@@ -208,32 +209,44 @@ def evaluate(
     references: Folder | None = None,
     out: Folder | None = None,
     run: str | None = None,
+    scoring: Scoring | None = None,
+    html: bool = False,
     workers: int | None = None,
 ) -> tuple[Scores, Path]:
-    """Scores of masks, and the folder that their tables are in.
+    """Scores of masks, and the folder that their tables are in. What an interrupted call scored is taken over.
 
     Args:
         predictions: folder of masks; None for the held-out cases of a run.
         references: folder of true masks; None for those of the data set.
         run: which run's held-out cases (the newest finished run if None).
+        scoring: regions, tolerances of NSD, lesions; None for the data set's own classes.
+        html: also write a page that people can read, scores.html.
+
+    Raises:
+        UsageError: if ``scoring`` names what the data set does not have.
     """
-    from autofuse.evaluation.folder import evaluate_folder
-    from autofuse.road.judging import references_in, references_of
+    from autofuse.evaluation.scoring import Scoring, require_scorable
+    from autofuse.road.judging import score_folder
     from autofuse.road.prediction import score_held_out
 
     opened, place = open_both(dataset, workspace)
-    if predictions is None:
-        if references is not None:
-            raise UsageError("References without predictions: a run's held-out cases are judged by the data set's own.")
-        return score_held_out(opened, place, run, None if out is None else Path(out), workers)
-    masks = Path(predictions)
-    wanted = references_in(Path(references)) if references is not None else None
-    if wanted is None:
-        there = references_in(masks)
-        known = references_of(opened, (*opened.cases, *opened.test_cases))
-        wanted = {name: path for name, path in known.items() if name in there}
-    folder = place.scores / masks.absolute().name if out is None else Path(out)
-    return evaluate_folder(masks, wanted, opened.labels, folder, workers=workers), folder
+    require_scorable(scoring or Scoring(), opened.labels)
+    into = None if out is None else Path(out)
+    if predictions is not None:
+        truth = None if references is None else Path(references)
+        scores, folder = score_folder(opened, place, Path(predictions), truth, into, scoring, workers)
+    elif references is not None:
+        raise UsageError("References without predictions: a run's held-out cases are judged by the data set's own.")
+    else:
+        scores, folder = score_held_out(opened, place, run, into, workers, scoring)
+    from autofuse.road.comparing import SCORES_PAGE, write_scores_page
+
+    if html:
+        write_scores_page(scores, opened.name, folder)
+    else:
+        # A page of an earlier evaluation would contradict the tables beside it.
+        (folder / SCORES_PAGE).unlink(missing_ok=True)
+    return scores, folder
 
 
 def info(dataset: Folder | None = None, *, workspace: Folder | None = None) -> Inventory:

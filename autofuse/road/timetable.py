@@ -26,8 +26,8 @@ FORWARD_SHARE = 1 / 3
 TILE_STEP = 0.5
 CASE_OVERHEAD_S = 1.5
 """Reading, preparing, resampling back, writing and scoring one case of a million voxels; grows with its volume."""
-CLOSING_S = 5.0
-"""Tables and pictures at the end."""
+CLOSING_S = 8.0
+"""Tables, pictures and the report at the end."""
 ROUND_MINUTES = 0.05
 
 

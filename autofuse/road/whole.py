@@ -15,6 +15,7 @@ from autofuse.foundation.workspace import Workspace
 from autofuse.road.dials import Asked, Dials
 from autofuse.road.fold import Method, Precision, chosen_trainer, prepare, stages, train_fold
 from autofuse.road.groundwork import Ground, lay_ground
+from autofuse.road.page import add_page
 from autofuse.road.pilot import arbitrate, pilot_seconds
 from autofuse.road.results import REPORT_FILE, FoldReport, RunReport
 from autofuse.road.runs import TrainedFold, require_fold
@@ -182,6 +183,7 @@ class _Road:
         report = self._report(trained, scores, mirror)
         report = report.model_copy(update={"minutes": round(self._minutes(started), 2)})
         report.save(self.workspace.folder / REPORT_FILE)
+        add_page(self.workspace, self.dataset.root, report.run)
         return report
 
     def _minutes(self, started: float) -> float:
@@ -238,7 +240,7 @@ class _Road:
 
     def _tests(self, report: RunReport, trained: list[TrainedFold], mirror: bool) -> RunReport:
         from autofuse.evaluation.folder import evaluate_folder
-        from autofuse.road.judging import references_of
+        from autofuse.road.judging import references_of, subjects_of
         from autofuse.road.prediction import predict_with
 
         masks = predict_with(
@@ -260,7 +262,14 @@ class _Road:
         references = {name: path for name, path in references.items() if name in masks.cases}
         if references:
             folder = self.workspace.scores / report.run / "test"
-            scores = evaluate_folder(Path(masks.folder), references, self.dataset.labels, folder, workers=self.workers)
+            scores = evaluate_folder(
+                Path(masks.folder),
+                references,
+                self.dataset.labels,
+                folder,
+                subjects=subjects_of(self.dataset),
+                workers=self.workers,
+            )
             changes |= {"test_dice": scores.mean_dice, "test_scores": self._relative(folder)}
         return report.model_copy(update=changes)
 

@@ -158,7 +158,8 @@ def _scored(scores: HeldOutScores | None) -> list[str]:
     ]
     return [
         *head,
-        f"On {scores.cases} cases that had not trained the fold which segmented them; mean [95 % bootstrap interval]:",
+        f"On {scores.cases} cases of {scores.subjects} subjects that had not trained the fold which segmented them; "
+        "mean [95 % bootstrap interval]:",
         "",
         *table(("class", *(title for _, title in _SCORES), "missed in"), rows),
         "",

@@ -118,7 +118,12 @@ def open_bundle(path: Path) -> Iterator[Bundle]:
 
 def refused(path: Path, problem: str, found: str, expected: str | None = None) -> ModelError:
     """The error for a bundle that cannot be trusted."""
-    return ModelError(problem, file=path, found=found[:200], expected=expected, remedy=REMEDY)
+    return ModelError(problem, file=path, found=plain(found[:200]), expected=expected, remedy=REMEDY)
+
+
+def plain(text: str) -> str:
+    """``text`` without characters that a terminal would obey instead of showing them."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _require_small_listing(path: Path) -> None:

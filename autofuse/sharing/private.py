@@ -44,7 +44,7 @@ class Secrets:
 
     def found_in_value(self, content: Any) -> str | None:
         """The same for JSON: every text and every key in it; numbers are nobody's name."""
-        return next((found for text in _texts(content) if (found := self.found_in(text)) is not None), None)
+        return next((found for text in texts_of(content) if (found := self.found_in(text)) is not None), None)
 
     def require_absent(self, entry: str, content: bytes) -> None:
         """Nothing, if the bytes of the text file ``entry`` give nothing away.
@@ -69,13 +69,14 @@ def _tells(word: str) -> bool:
     return len(word) >= (SHORTEST_NUMBER if word.isdigit() else SHORTEST_WORD)
 
 
-def _texts(content: Any) -> Iterator[str]:
+def texts_of(content: Any) -> Iterator[str]:
+    """Every text in JSON, keys too."""
     if isinstance(content, str):
         yield content
     elif isinstance(content, Mapping):
         for key, value in content.items():
             yield str(key)
-            yield from _texts(value)
+            yield from texts_of(value)
     elif isinstance(content, list | tuple):
         for value in content:
-            yield from _texts(value)
+            yield from texts_of(value)

@@ -12,8 +12,17 @@ from autofuse.foundation.errors import ModelError
 from autofuse.plan.types import Plan
 from autofuse.sharing.layout import FINISHED, PLAN, RUN
 from autofuse.sharing.private import Secrets
+from autofuse.sharing.soundness import require_sound_plan, require_sound_run
 from autofuse.sharing.types import Member
-from autofuse.training.checkpoint import NET, About, load_checkpoint, prediction_weights, prefixed, tensors_crc32
+from autofuse.training.checkpoint import (
+    NET,
+    About,
+    load_checkpoint,
+    prediction_weights,
+    prefixed,
+    shapes_of,
+    tensors_crc32,
+)
 from autofuse.training.model import checkpoint_path
 from autofuse.training.run import RunPlan
 from autofuse.training.state import FitResult
@@ -41,7 +50,7 @@ def reduce_fold(folder: Path, name: str, secrets: Secrets, *, earlier: bool) -> 
     name a case are left out of it. Since run, result and weights name the plan by its hash, each names the new one.
 
     Raises:
-        ModelError: if the fold is not finished, or one of its files is missing or damaged.
+        ModelError: if the fold is not finished, one of its files is missing or damaged, or an import would refuse it.
     """
     run = RunPlan.load(folder / RUN)
     result = FitResult.load(folder / FINISHED)
@@ -61,6 +70,9 @@ def reduce_fold(folder: Path, name: str, secrets: Secrets, *, earlier: bool) -> 
         update={"run_digest": reduced.digest(), "best_dice": None, "best_step": None, "best_crc32": None}
     )
     member = member_of(folder.parent.name, run, plan, earlier=earlier)
+    # What could not be imported shall not be exported.
+    require_sound_plan(plan, folder / PLAN)
+    require_sound_run(reduced, plan, shapes_of(weights), folder / RUN)
     texts = {RUN: reduced.to_json(), PLAN: plan.to_json(), FINISHED: ended.to_json()}
     return ReducedFold(member, texts, weights, About(run_digest=reduced.digest(), step=about.step))
 

@@ -55,7 +55,7 @@ def require_sound_run(run: RunPlan, plan: Plan, weights: dict[str, tuple[int, ..
     """
     if run.plan_digest != plan.digest():
         raise ModelError("This run was made for another plan than the one beside it.", file=file)
-    if run.prior_run is not None and not _NAME.match(run.prior_run):
+    if run.prior_run is not None and not _NAME.fullmatch(run.prior_run):
         raise ModelError("The name of the earlier stage is no name.", file=file, found=repr(run.prior_run[:80]))
     names = [item.name for item in plan.configurations]
     if run.configuration not in names:
@@ -108,7 +108,7 @@ def _whole_problems(plan: Plan) -> list[str]:
         f"{len(names)} configurations of {len(set(names))} names": len(names) == len(set(names)) <= MOST_CLASSES,
         f"the configuration {plan.configuration[:80]!r}": plan.configuration in names,
     }
-    bad_names = [name for name in names if len(name) > 120 or not _NAME.match(name)]
+    bad_names = [name for name in names if len(name) > 120 or not _NAME.fullmatch(name)]
     return [problem for problem, good in checks.items() if not good] + [
         f"a configuration called {name[:80]!r}" for name in bad_names
     ]

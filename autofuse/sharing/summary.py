@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from autofuse.dataset.types import Labels
-from autofuse.evaluation.summary import summarise
 from autofuse.evaluation.types import Scores
 from autofuse.fingerprint.types import Fingerprint
 from autofuse.sharing.types import DataSummary, HeldOutScores, Range
@@ -35,18 +33,17 @@ def summarise_data(fingerprint: Fingerprint) -> DataSummary:
     )
 
 
-def summarise_scores(parts: Iterable[Scores], labels: Labels) -> HeldOutScores | None:
-    """The scores of several folds as one, each case once, without the cases; None where none was scored."""
-    cases = {case.case: case for part in parts for case in part.cases}
-    if not cases:
+def summarise_scores(scores: Scores) -> HeldOutScores | None:
+    """What ``scores`` say over all cases, without the cases; None where none was scored."""
+    if not scores.cases:
         return None
-    joined = summarise(list(cases.values()), labels)
     return HeldOutScores(
-        cases=len(cases),
-        overall=joined.overall,
-        mean_dice=joined.mean_dice,
-        classes=joined.classes,
-        tolerance_mm=joined.tolerance_mm,
+        cases=len(scores.cases),
+        subjects=scores.subjects,
+        overall=scores.overall,
+        mean_dice=scores.mean_dice,
+        classes=scores.classes,
+        tolerance_mm=scores.tolerance_mm,
     )
 
 

@@ -65,11 +65,12 @@ class HeldOutScores(Value):
     """How well the members did on cases that had not trained them; summed up, no case by itself.
 
     Attributes:
-        cases: that were scored.
+        cases: that were scored; subjects: how many those are of.
         overall, mean_dice, classes, tolerance_mm: as ``autofuse.evaluation.types.Scores`` has them.
     """
 
     cases: int = Field(ge=1)
+    subjects: int = Field(ge=1)
     overall: Statistic
     mean_dice: float | None
     classes: tuple[ClassSummary, ...]

@@ -21,8 +21,9 @@ from autofuse.foundation.machine import GIB, free_disk_gib
 from autofuse.images import SUPPORTED_ENDINGS
 from autofuse.plan.types import Plan
 from autofuse.sharing import layout
-from autofuse.sharing.gate import REMEDY, Bundle
+from autofuse.sharing.gate import REMEDY, Bundle, plain
 from autofuse.sharing.pack import sha256_of
+from autofuse.sharing.private import texts_of
 from autofuse.sharing.soundness import require_sound_plan, require_sound_run
 from autofuse.sharing.types import DataSummary, Manifest, Member, SharedModel
 from autofuse.training.checkpoint import NET, load_checkpoint
@@ -80,11 +81,14 @@ def require_sound_model(folder: Path, manifest: Manifest) -> SharedModel:
         raise ModelError(
             "Masks cannot have this ending.", file=folder / layout.MODEL, found=repr(model.file_ending[:80])
         )
+    for text in texts_of(model.model_dump(mode="json")):
+        if not text.replace("\n", " ").isprintable():
+            raise ModelError("A text of this model cannot be printed.", file=folder / layout.MODEL, found=text[:80])
     _require_text(folder / layout.CARD)
     listed = {entry.path for entry in manifest.entries}
     if layout.SUMMARY in listed:
         DataSummary.load(folder / layout.SUMMARY)
-    expected = {layout.MODEL, layout.CARD} | (listed & {layout.SUMMARY, layout.ENSEMBLE})
+    expected = {layout.MODEL, layout.CARD} | (listed & {layout.SUMMARY})
     expected |= {f"{member.folder}/{name}" for member in model.members for name in layout.MEMBER_FILES}
     if listed != expected:
         wrong = ", ".join(sorted(listed ^ expected)[:5])
@@ -107,9 +111,9 @@ def naming(bundle: Path, aside: Path) -> Iterator[None]:
         if inside is not None and Path(inside).is_relative_to(aside):
             inside = Path(inside).relative_to(aside).as_posix()
         raise ModelError(
-            error.problem,
+            plain(error.problem),
             file=bundle,
-            found=" · ".join(part for part in (inside, error.found) if part) or None,
+            found=plain(" · ".join(part for part in (inside, error.found) if part)) or None,
             expected=error.expected,
             remedy=error.remedy if "Install" in (error.remedy or "") else REMEDY,
         ) from error

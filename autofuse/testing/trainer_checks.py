@@ -211,6 +211,23 @@ def segmentation_is_sound(trial: Trial) -> Iterator[str]:
         yield "segment gives other logits the second time; nothing random may act in eval mode"
 
 
+def fused_images_are_sound(trial: Trial) -> Iterator[str]:
+    """A method that says it fuses gives one finite channel in [0, 1] of the image's size; others give nothing."""
+    nets, batch = trial.networks().eval(), replace(example_batch(trial.task), target=None)
+    with torch.no_grad():
+        fused = trial.trainer.fused(nets, batch)
+    says = trial.trainer.fuses(trial.task)
+    if (fused is not None) != says:
+        yield f"fuses() says {says}, fused() gives {'nothing' if fused is None else 'an image'}"
+    if fused is None:
+        return
+    expected = (batch.image.shape[0], 1, *batch.image.shape[2:])
+    if tuple(fused.shape) != expected:
+        yield f"fused gives shape {tuple(fused.shape)}, expected (B, 1, *S) = {expected}"
+    if not bool(fused.isfinite().all()) or fused.min() < 0 or fused.max() > 1:
+        yield f"fused lies between {fused.min():.3g} and {fused.max():.3g}; it must be finite, in [0, 1]"
+
+
 def samples_do_not_depend_on_their_mates(trial: Trial) -> Iterator[str]:
     """In eval mode each sample's logits are its own."""
     nets, batch = trial.networks(), example_batch(trial.task, samples=3)
@@ -302,6 +319,7 @@ TASK_CHECKS: dict[str, Check[Trial]] = {
         unlabelled_batches_are_harmless,
         absent_modalities_are_harmless,
         segmentation_is_sound,
+        fused_images_are_sound,
         samples_do_not_depend_on_their_mates,
         training_repeats,
         after_step_repeats,

@@ -149,7 +149,7 @@ def fill_networks(nets: nn.Module, weights: Mapping[str, Tensor], path: Path) ->
     Raises:
         ModelError: naming the first tensors that are missing, unknown, or of another shape.
     """
-    wrong = misfits(_shapes(nets.state_dict()), _shapes(weights))
+    wrong = misfits(shapes_of(nets.state_dict()), shapes_of(weights))
     if wrong:
         raise ModelError(
             "The weights do not fit the networks that the trainer builds for this plan.",
@@ -171,7 +171,8 @@ def misfits(wanted: Mapping[str, Shape], given: Mapping[str, Shape]) -> list[str
     ]
 
 
-def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, Shape]:
+def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, Shape]:
+    """Shapes by name."""
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 

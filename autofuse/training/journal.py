@@ -22,6 +22,8 @@ from autofuse.training.state import EpochRecord
 
 LOG_NAME, PICTURE_NAME, EVENTS_NAME = "log.jsonl", "progress.png", "tensorboard"
 PICTURE_EVERY_S = 60.0
+MOST_LOG_BYTES = 64 << 20
+"""An epoch takes about a kilobyte."""
 
 
 class Journal:
@@ -105,6 +107,29 @@ def restore_log(path: Path, history: Sequence[EpochRecord]) -> None:
     content = "".join(record.model_dump_json() + "\n" for record in history).encode()
     if not path.exists() or path.read_bytes() != content:
         write_bytes(path, content)
+
+
+def read_log(path: Path) -> tuple[tuple[EpochRecord, ...], int]:
+    """Epochs that log.jsonl holds, in order, and how many lines cannot be read; nothing of a file that is absent.
+
+    A line that is cut or damaged costs that epoch only; an epoch that comes twice counts as it stands last. Of a file
+    beyond ``MOST_LOG_BYTES`` the rest is not read.
+    """
+    try:
+        with path.open("rb") as stream:
+            lines = stream.read(MOST_LOG_BYTES).splitlines()
+    except OSError:
+        return (), 0
+    found: dict[int, EpochRecord] = {}
+    lost = 0
+    for line in lines:
+        try:
+            record = EpochRecord.model_validate_json(line)
+        except ValueError:
+            lost += 1
+            continue
+        found[record.epoch] = record
+    return tuple(found[epoch] for epoch in sorted(found)), lost
 
 
 def append_line(path: Path, line: str) -> None:

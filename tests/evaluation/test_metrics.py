@@ -7,6 +7,7 @@ import pytest
 
 from autofuse.dataset.types import IGNORE, LabelClass, Labels
 from autofuse.evaluation.metrics import SPARSE_NOTE, score_case
+from autofuse.evaluation.scoring import Scoring
 from autofuse.foundation.errors import DataError
 
 TWO = Labels(classes=(LabelClass(name="liver", raw_values=(1,)), LabelClass(name="tumour", raw_values=(2,))))
@@ -72,7 +73,8 @@ def test_tolerance_may_differ_by_class() -> None:
     reference, prediction = np.zeros((1, 1, 12), dtype=np.int16), np.zeros((1, 1, 12), dtype=np.int16)
     reference[0, 0, 2], prediction[0, 0, 6] = 1, 1
     reference[0, 0, 8], prediction[0, 0, 11] = 2, 2
-    rows = score_case("a", reference, prediction, TWO, SPACING, tolerance_mm={"liver": 2.0, "tumour": 1.0}).classes
+    tolerant = Scoring(tolerances_mm={"liver": 2.0})
+    rows = score_case("a", reference, prediction, TWO, SPACING, scoring=tolerant).classes
     assert [row.nsd for row in rows] == [1.0, 0.0]
 
 

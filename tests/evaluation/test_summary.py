@@ -12,7 +12,7 @@ from rich.console import Console
 
 from autofuse.dataset.types import LabelClass, Labels
 from autofuse.evaluation.metrics import score_case
-from autofuse.evaluation.summary import bootstrap_interval, statistic, summarise
+from autofuse.evaluation.summary import statistic, summarise
 from autofuse.evaluation.table import case_table, summary_table, to_csv
 from autofuse.evaluation.types import CaseScore, Failure, Scores
 
@@ -49,16 +49,29 @@ def test_cases_are_ordered_and_the_value_survives_its_file(tmp_path: Path) -> No
 
 def test_bootstrap_is_seeded_and_covers_the_mean() -> None:
     values = np.random.default_rng(0).normal(0.8, 0.1, 40)
-    low, high = bootstrap_interval(values)
-    assert (low, high) == bootstrap_interval(values)
+    numbers = {f"{index:02d}": float(value) for index, value in enumerate(values)}
+    found = statistic(numbers, {})
+    assert found == statistic(dict(reversed(numbers.items())), {})
+    low, high = found.low, found.high
     half_width = 1.96 * values.std() / np.sqrt(40)
     assert low == pytest.approx(values.mean() - half_width, abs=0.01)
     assert high == pytest.approx(values.mean() + half_width, abs=0.01)
 
 
 def test_nothing_to_average() -> None:
-    assert statistic([None, None]).n == 0
-    assert statistic([None, None]).mean is None
+    assert statistic({"a": None, "b": None}, {}).n == 0
+    assert statistic({"a": None, "b": None}, {}).mean is None
+
+
+def test_scans_of_one_person_are_drawn_together() -> None:
+    """Four scans of one person and one of another: the mean is that of five cases, the interval that of two persons."""
+    numbers: dict[str, float | None] = {"a1": 0.8, "a2": 0.8, "a3": 0.8, "a4": 0.8, "b": 0.3, "c": None}
+    alone = statistic(numbers, {})
+    together = statistic(numbers, dict.fromkeys(("a1", "a2", "a3", "a4"), "a"))
+    assert alone.mean == together.mean == pytest.approx(0.7)
+    assert (together.low, together.high) == pytest.approx((0.3, 0.8))
+    assert alone.low is not None and alone.low > 0.3
+    assert statistic({"a1": 0.5, "a2": 0.7}, {"a1": "a", "a2": "a"}).low is None
 
 
 def test_csv_has_a_row_per_case_and_class_and_names_failures() -> None:

@@ -70,6 +70,7 @@ def test_wheel_holds_the_three_packages_and_nothing_else(wheel: Path) -> None:
     tops = {name.split("/", 1)[0] for name in names if ".dist-info/" not in name}
     assert tops == {"autofuse", "autofuse_planners", "autofuse_trainers"}
     assert all(f"{package}/py.typed" in names for package in tops)
+    assert "autofuse/report/page.html" in names
     assert not [name for name in names if "test_" in name or name.endswith((".md", ".nii.gz", ".pyc"))]
 
 

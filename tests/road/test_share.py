@@ -102,7 +102,7 @@ def test_only_what_predicts_is_in_it(travelled: Travelled, bundle: Path) -> None
         weights = archive.getinfo(f"{home}/last.safetensors").file_size
     assert (run.labelled, run.unlabelled, run.held_out, run.subjects) == ((), (), (), {})
     assert weights <= (fold.folder / "last.safetensors").stat().st_size
-    for words in ("Licence: CC0", "T1 + FLAIR", "5 cases of 5 subjects", "On 1 cases", "lesion"):
+    for words in ("Licence: CC0", "T1 + FLAIR", "5 cases of 5 subjects", "On 1 cases of 1 subjects", "lesion"):
         assert words in card
 
 
@@ -153,6 +153,18 @@ def test_a_model_has_no_images_of_its_own(elsewhere: Path) -> None:
         road.predict("../models/phantom", workspace=elsewhere)
 
 
+def test_an_ensemble_is_never_shared_as_a_single_run(travelled: Travelled, tmp_path: Path) -> None:
+    chosen = travelled.workspace.folder / "ensemble.json"
+    chosen.write_text("{}")
+    try:
+        with pytest.raises(UsageError, match="ensembles cannot be shared yet"):
+            road.export_model(travelled.raw, workspace=travelled.workspace.root, out=tmp_path / "a.zip")
+        run = choose_run(travelled.workspace)[0].run
+        assert road.export_model(travelled.raw, workspace=travelled.workspace.root, out=tmp_path / "a.zip", run=run)
+    finally:
+        chosen.unlink()
+
+
 def test_info_knows_an_imported_model(elsewhere: Path, bundle: Path) -> None:
     state = road.info("phantom", workspace=elsewhere).workspace
     assert state is not None and [run.fold for run in state.runs] == [0]
@@ -172,6 +184,7 @@ def test_a_plan_that_names_a_case_does_not_leave(travelled: Travelled, tmp_path:
     secrets.require_absent("plan.json", json.dumps({"phantom": 1, "x": "phantom_0010, 1 x 1 mm"}).encode())
 
 
+@pytest.mark.slow
 def test_a_cascade_brings_its_first_stage_along(tmp_path: Path) -> None:
     raw, workspace = draw(tmp_path), tmp_path / "ws"
     plan = road.plan(raw, workspace=workspace, memory_gib=MEMORY_GIB, device="cpu", workers=0)

@@ -332,6 +332,7 @@ PLANS: dict[str, tuple[Callable[[Value], object], str]] = {
     "an expression": (lambda plan: configuration(plan).update(patch="8 * 8"), "patch"),
     "a path as topology": (lambda plan: network(plan).update(topology="../../evil"), "No topology"),
     "a path as configuration": (lambda plan: configuration(plan).update(name="../../evil"), "cannot be meant"),
+    "a name with a line break": (lambda plan: configuration(plan).update(name="example\n"), "cannot be meant"),
     "an unknown choice": (lambda plan: plan.update(configuration="/etc"), "'/etc'"),
     "too wide": (lambda plan: network(plan).update(features=[10**9] * 4), "beyond all bounds"),
     "too deep": (lambda plan: network(plan).update(blocks=[10**9] * 4), "beyond all bounds"),
@@ -370,6 +371,7 @@ RUNS: dict[str, tuple[Callable[[Value], object], str]] = {
     "a foreign field": (lambda run: run.update(hook="rm -rf"), "hook"),
     "a foreign hyper-parameter": (lambda run: run.update(fields={"callback": "os.system"}), "callback"),
     "a path as earlier stage": (lambda run: run.update(prior_run="../../../../etc"), "no name"),
+    "an earlier stage with a line break": (lambda run: run.update(prior_run="other\n"), "no name"),
     "an earlier stage that the plan has not": (lambda run: run.update(prior_run="other"), "disagree"),
     "another configuration": (lambda run: run.update(configuration="../x"), "lacks the configuration"),
     "another plan": (lambda run: run.update(plan_digest="0" * 64), "another plan"),
@@ -385,6 +387,7 @@ def test_a_run_that_cannot_be_meant_is_refused(kind: str, good_bundle: Path, tmp
 
 MODELS: dict[str, tuple[Callable[[Value], object], str]] = {
     "a path as name": (lambda model: model.update(name="../x"), "not valid"),
+    "a command to the terminal": (lambda model: model.update(licence="\x1b]0;evil\x07"), "?]0;evil?"),
     "another name": (lambda model: model.update(name="other"), "different names"),
     "a path as run": (lambda model: model["members"][0].update(run="../x"), "not valid"),
     "a fold that is not there": (lambda model: model.update(folds=[3]), "lacks a fold"),

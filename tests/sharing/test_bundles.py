@@ -14,6 +14,7 @@ from autofuse.dataset.types import LabelClass, Labels
 from autofuse.evaluation.summary import summarise
 from autofuse.evaluation.types import CaseScore, ClassScore
 from autofuse.foundation.errors import ModelError
+from autofuse.plan.task import Task
 from autofuse.plan.types import Plan
 from autofuse.road.importing import import_model
 from autofuse.sharing import layout
@@ -55,6 +56,15 @@ def test_a_fold_that_is_not_finished_or_not_its_own_is_refused(fold_folder: Path
         reduce_fold(folder, "m", Secrets(), earlier=False)
     (folder / layout.FINISHED).unlink()
     with pytest.raises(ModelError, match="missing"):
+        reduce_fold(folder, "m", Secrets(), earlier=False)
+
+
+def test_what_could_not_be_imported_is_not_exported(tmp_path: Path) -> None:
+    task = example_task()
+    odd = task.configuration.model_copy(update={"name": "not / a name"})
+    plan = task.plan.model_copy(update={"configurations": (odd,), "configuration": odd.name})
+    folder = write_fold(tmp_path / "run-00000000" / "fold_0", Task(plan, odd))
+    with pytest.raises(ModelError, match="cannot be meant"):
         reduce_fold(folder, "m", Secrets(), earlier=False)
 
 
@@ -108,17 +118,17 @@ def score(case: str, dice: float) -> CaseScore:
         volume_difference_ml=0.0,
         volume_difference_relative=0.0,
     )
-    return CaseScore(case=case, labelled_fraction=1.0, classes=(row,))
+    return CaseScore(case=case, labelled_fraction=1.0, diagonal_mm=10.0, classes=(row,))
 
 
-def test_scores_of_folds_are_joined_without_their_cases() -> None:
+def test_scores_are_told_without_their_cases() -> None:
     labels = Labels(classes=(LabelClass(name="tumour", raw_values=(1,)),))
-    folds = [summarise([score("anna", 0.5), score("bert", 0.7)], labels), summarise([score("cleo", 0.9)], labels)]
-    joined = summarise_scores(folds, labels)
-    assert joined is not None and joined.cases == 3
-    assert joined.classes[0].statistics["dice"].mean == pytest.approx(0.7)
-    assert "anna" not in joined.model_dump_json()
-    assert summarise_scores([], labels) is None
+    cases = [score("anna", 0.5), score("anna 2", 0.7), score("cleo", 0.9)]
+    told = summarise_scores(summarise(cases, labels, subjects={"anna 2": "anna"}))
+    assert told is not None and (told.cases, told.subjects) == (3, 2)
+    assert told.classes[0].statistics["dice"].mean == pytest.approx(0.7)
+    assert "anna" not in told.model_dump_json()
+    assert summarise_scores(summarise([], labels)) is None
 
 
 def test_the_card_says_what_is_not_known(good_bundle: Path, tmp_path: Path) -> None:

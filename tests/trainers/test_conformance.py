@@ -199,6 +199,18 @@ class NeedsATarget(Good):
 
 
 @dataclass(frozen=True)
+class SaysItFuses(Good):
+    def fuses(self, task: Task) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class TooBright(SaysItFuses):
+    def fused(self, nets: nn.ModuleDict, batch: Batch) -> Tensor:
+        return 2 + batch.image[:, :1]
+
+
+@dataclass(frozen=True)
 class LooksAtMates(Good):
     def logits(self, nets: nn.ModuleDict, batch: Batch) -> Tensor:
         logits: Tensor = nets["net"](batch.image - batch.image.mean(0), batch.present)[0]
@@ -248,6 +260,8 @@ BAD: dict[type[Trainer], tuple[str, str]] = {
     TooSmall: ("segmentation_is_sound", "(B, C, *S)"),
     Guesses: ("segmentation_is_sound", "random"),
     NeedsATarget: ("segmentation_is_sound", "AssertionError"),
+    SaysItFuses: ("fused_images_are_sound", "fused() gives nothing"),
+    TooBright: ("fused_images_are_sound", "in [0, 1]"),
     LooksAtMates: ("samples_do_not_depend_on_their_mates", "mates"),
     Remembers: ("training_repeats", "state"),
     Wanders: ("after_step_repeats", "something else"),

@@ -69,12 +69,16 @@ class Fuse4Seg(Supervised):
     unroll_rate: Weight = 0.01
 
     def streams(self) -> tuple[Stream, ...]:
-        """One of all cases where there is one objective, else one of each half of the training fold."""
+        """One of all cases where there is one objective, else one of each half of the training fold.
+
+        ``first_order`` looks at one of them at a time, so each fills the batch; who looks at both halves it.
+        """
         if self.bilevel in ("fixed", "joint"):
             return (Stream(LOWER, foreground=self.foreground),)
+        share = 1.0 if self.bilevel == "first_order" else 0.5
         return (
-            Stream(LOWER, share=0.5, foreground=self.foreground, half="lower"),
-            Stream(UPPER, share=0.5, foreground=self.foreground, half="upper"),
+            Stream(LOWER, share=share, foreground=self.foreground, half="lower"),
+            Stream(UPPER, share=share, foreground=self.foreground, half="upper"),
         )
 
     def networks(self, task: Task) -> nn.ModuleDict:
