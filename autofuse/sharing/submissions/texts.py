@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from autofuse.sharing.submissions.interface import ContainerInterface
+from autofuse.sharing.submissions.interface import ContainerInterface, slug
 
 APP = "/opt/app"
 MODELS_WORKSPACE = "workspace"
@@ -56,7 +56,7 @@ ENTRYPOINT {command}
 
 def readme(interface: ContainerInterface, *, gpu: bool) -> str:
     """How the container is built, tried, saved and uploaded."""
-    tag = interface.model.lower()
+    tag = slug(interface.model)
     device = " --gpus all" if gpu else ""
     rows = [f"| {item.modality} | `{item.path}` | {_presence(item.optional)} |" for item in interface.inputs]
     out = [f"`{interface.result}`: the mask, .mha, values {', '.join(map(str, interface.values))}"]
