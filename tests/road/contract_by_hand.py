@@ -47,9 +47,9 @@ def one_member(folder: Path, contract: Any, member: Any, cropped: list[Array | N
     target = [max(1, round(n * mm / to)) for n, mm, to in zip(shape, spacing, member["spacing_mm"], strict=True)]
     image = np.zeros((len(cropped), *target), dtype=np.float32)
     seen = np.zeros(image.shape, dtype=bool)
-    for channel, (volume, modality) in enumerate(zip(cropped, contract["modalities"], strict=True)):
+    for channel, (volume, normalisation) in enumerate(zip(cropped, member["normalisation"], strict=True)):
         if volume is not None:
-            assert modality["normalisation"]["scheme"] == "zscore"
+            assert normalisation["scheme"] == "zscore"
             normal = (volume - volume.mean()) / volume.std()
             resized = resample(normal, target, 3).clip(normal.min(), normal.max())
             image[channel], seen[channel] = resized.astype(np.float16), True
