@@ -1,4 +1,4 @@
-"""An ensemble shared along the road: the same masks from another place, with weights, post-processing and all members."""
+"""An ensemble shared along the road: the same masks from another place, by all members, weights and steps."""
 
 from __future__ import annotations
 
