@@ -8,48 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autofuse import road
-from autofuse.cli import tables
+from autofuse.cli import given, tables
+from autofuse.cli import result_actions as results
 from autofuse.cli.answers import Answer, answer
 from autofuse.cli.pilot_answer import pilot_answer
-from autofuse.foundation.errors import DataError, PartialError, UsageError
+from autofuse.foundation.errors import DataError, PartialError
 from autofuse.road.places import demo_workspace, workspace_of
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from autofuse.evaluation.scoring import Scoring
-
 
 def act(options: Namespace) -> Answer:
     """Carry out the verb of ``options``."""
     return ACTIONS[options.verb](options)
-
-
-def _case_work(options: Namespace) -> dict[str, Any]:
-    return {"workspace": options.workspace, "workers": options.workers}
-
-
-def _method(options: Namespace) -> dict[str, Any]:
-    from autofuse.training.run import parse_settings
-
-    return {
-        "configuration": options.configuration,
-        "trainer": options.trainer,
-        "settings": parse_settings(options.settings),
-        "steps": options.steps,
-        "minutes": options.minutes,
-        "seed": options.seed,
-        "precision": options.precision,
-        "device": options.device,
-    }
-
-
-def _wishes(options: Namespace) -> dict[str, Any]:
-    return {"expect_missing": options.expect_missing, "want_fused": options.want_fused, "topology": options.topology}
-
-
-def _pilot(options: Namespace) -> dict[str, Any]:
-    return {"pilot": options.pilot, "pilot_minutes": options.pilot_minutes}
 
 
 def _check(options: Namespace) -> Answer:
@@ -61,7 +33,7 @@ def _fingerprint(options: Namespace) -> Answer:
     from autofuse.fingerprint.oddities import oddities
     from autofuse.fingerprint.show import to_rich
 
-    fingerprint = road.fingerprint(options.dataset, **_case_work(options))
+    fingerprint = road.fingerprint(options.dataset, **given.case_work(options))
     return answer(fingerprint, lambda: to_rich(fingerprint), unusual=lambda: list(oddities(fingerprint)))
 
 
@@ -71,10 +43,10 @@ def _plan(options: Namespace) -> Answer:
         memory_gib=options.memory,
         minutes=options.minutes,
         planner=options.planner,
-        **_wishes(options),
+        **given.wishes(options),
         device=options.device,
-        **_pilot(options),
-        **_case_work(options),
+        **given.pilot(options),
+        **given.case_work(options),
     )
     place = workspace_of(options.dataset, options.workspace)
     shown, more = pilot_answer(options, place)
@@ -85,7 +57,7 @@ def _plan(options: Namespace) -> Answer:
 def _explain(options: Namespace) -> Answer:
     from autofuse.plan.explain import to_json, to_rich
 
-    told = road.explain(options.dataset, pictures=options.pictures, device=options.device, **_case_work(options))
+    told = road.explain(options.dataset, pictures=options.pictures, device=options.device, **given.case_work(options))
     paths = [str(path) for path in told.pictures]
 
     def show(console: Console) -> None:
@@ -98,7 +70,7 @@ def _explain(options: Namespace) -> Answer:
 
 def _preprocess(options: Namespace) -> Answer:
     store = road.preprocess(
-        options.dataset, configuration=options.configuration, device=options.device, **_case_work(options)
+        options.dataset, configuration=options.configuration, device=options.device, **given.case_work(options)
     )
     result = {"folder": str(store.folder), "cases": list(store.case_ids)}
     text = f"{len(store.case_ids)} cases are prepared in {store.folder}"
@@ -106,7 +78,7 @@ def _preprocess(options: Namespace) -> Answer:
 
 
 def _train(options: Namespace) -> Answer:
-    fold = road.train(options.dataset, fold=options.fold, **_method(options), **_case_work(options))
+    fold = road.train(options.dataset, fold=options.fold, **given.method(options), **given.case_work(options))
     assert fold.finished is not None
     return answer(
         fold.finished,
@@ -117,197 +89,20 @@ def _train(options: Namespace) -> Answer:
     )
 
 
-def _predict(options: Namespace) -> Answer:
-    predicted = road.predict(
-        options.dataset,
-        images=options.images,
-        out=options.out,
-        run=options.run,
-        folds=options.folds,
-        probabilities=options.probabilities,
-        save_fused=options.save_fused,
-        uncertainty=options.uncertainty,
-        mirror=options.mirror,
-        device=options.device,
-        **_case_work(options),
-    )
-    code = PartialError.exit_code if predicted.failed else 0
-    return answer(predicted, lambda: tables.predicted(predicted), exit_code=code)
-
-
-def _fuse(options: Namespace) -> Answer:
-    made = road.fuse(
-        options.dataset,
-        workspace=options.workspace,
-        images=options.images,
-        out=options.out,
-        run=options.run,
-        folds=options.folds,
-        device=options.device,
-    )
-    code = PartialError.exit_code if made.failed else 0
-    return answer(made, lambda: tables.fused(made), exit_code=code)
-
-
-def _fuse_dataset(options: Namespace) -> Answer:
-    made = road.fuse_dataset(
-        options.dataset,
-        options.out,
-        run=options.run,
-        only_fused=options.only_fused,
-        device=options.device,
-        **_case_work(options),
-    )
-    return answer(made, lambda: tables.fused_dataset(made))
-
-
-def _select(options: Namespace) -> Answer:
-    from autofuse.evaluation.selection_table import selection_tables
-
-    chosen = road.select(
-        options.dataset,
-        runs=options.runs,
-        members=options.members,
-        mirror=options.mirror,
-        device=options.device,
-        **_case_work(options),
-    )
-    path = str(workspace_of(options.dataset, options.workspace).ensemble)
-    return answer(
-        chosen,
-        lambda: selection_tables(chosen),
-        lambda: tables.where({"chosen": chosen.in_words(), "written": path}),
-        name=lambda: chosen.name,
-        file=lambda: path,
-    )
-
-
-def _evaluate(options: Namespace) -> Answer:
-    from autofuse.evaluation.table import case_table, lesion_table, summary_table
-
-    scores, folder = road.evaluate(
-        options.dataset,
-        predictions=options.predictions,
-        references=options.references,
-        out=options.out,
-        run=options.run,
-        scoring=_scoring(options),
-        html=options.html,
-        **_case_work(options),
-    )
-    by_lesion = () if scores.lesions is None else (lambda: lesion_table(scores).to_rich(),)
-    return answer(
-        scores,
-        lambda: case_table(scores, worst=tables.WORST_SHOWN),
-        lambda: summary_table(scores),
-        *by_lesion,
-        lambda: tables.where({"scores": str(folder)}),
-        exit_code=PartialError.exit_code if scores.failed else 0,
-        folder=lambda: str(folder),
-    )
-
-
-def _judge_fused(options: Namespace) -> Answer:
-    from autofuse.evaluation.fusion.greys import Window
-    from autofuse.evaluation.fusion.table import fusion_table
-
-    scores, folder = road.judge_fused(
-        options.dataset,
-        options.fused,
-        segmenter=options.segmenter,
-        windows={name: Window(lower=lower, upper=upper) for name, lower, upper in options.windows},
-        out=options.out,
-        device=options.device,
-        **_case_work(options),
-    )
-    return answer(
-        scores,
-        lambda: fusion_table(scores),
-        lambda: tables.where({"scores": str(folder)}),
-        exit_code=PartialError.exit_code if scores.failed else 0,
-        folder=lambda: str(folder),
-    )
-
-
-def _compare(options: Namespace) -> Answer:
-    from autofuse.evaluation.comparison_table import comparison_tables
-
-    compared, folder = road.compare(
-        options.dataset,
-        options.folders,
-        references=options.references,
-        out=options.out,
-        common=options.common,
-        names=options.names,
-        metrics=options.metrics,
-        scoring=_scoring(options),
-        **_case_work(options),
-    )
-    incomplete = any(item.missing for item in compared.folders)
-    found = comparison_tables(compared, baseline_only=True)
-    return answer(
-        compared,
-        *(table.to_rich for table in found),
-        lambda: tables.compared(compared, folder),
-        exit_code=PartialError.exit_code if incomplete else 0,
-        folder=lambda: str(folder),
-    )
-
-
-def _scoring(options: Namespace) -> Scoring:
-    """What is to be scored.
-
-    Raises:
-        UsageError: if a rule for lesions is changed that was not asked for.
-    """
-    from autofuse.dataset.types import LabelClass
-    from autofuse.evaluation.scoring import LESION_RULES, Scoring
-
-    given = dict(options.tolerance or ())
-    changes = {"dilation": options.lesion_dilation, "volume_mm3": options.lesion_volume}
-    changes = {name: value for name, value in changes.items() if value is not None}
-    if hasattr(options, "lesion_distance"):
-        changes["distance_mm"] = options.lesion_distance
-    if changes and options.lesions is None:
-        raise UsageError("A rule for lesions is changed, but lesions are not scored.", remedy="Add --lesions plain.")
-    rule = None if options.lesions is None else LESION_RULES[options.lesions]
-    if rule is not None and changes:
-        rule = rule.model_validate({**rule.model_dump(), **changes, "name": f"{rule.name}, changed"})
-    tolerance: dict[str, Any] = {"tolerance_mm": given.pop(None)} if None in given else {}
-    return Scoring(
-        regions=tuple(LabelClass(name=name, raw_values=values) for name, values in options.regions or ()),
-        tolerances_mm=given,
-        lesions=rule,
-        **tolerance,
-    )
-
-
 def _run(options: Namespace) -> Answer:
     report = road.run(
         options.dataset,
         folds=options.folds,
         memory_gib=options.memory,
         planner=options.planner,
-        **_wishes(options),
-        **_pilot(options),
-        **_method(options),
-        **_case_work(options),
+        **given.wishes(options),
+        **given.pilot(options),
+        **given.method(options),
+        **given.case_work(options),
     )
     place = workspace_of(options.dataset, options.workspace)
     shown, more = pilot_answer(options, place)
     return _ending(report, place.folder, *shown, **more)
-
-
-def _report(options: Namespace) -> Answer:
-    made = road.report(
-        options.dataset,
-        workspace=options.workspace,
-        run=options.run,
-        out=options.out,
-        anonymous=options.anonymous,
-        pictures=options.pictures,
-    )
-    return answer(made, lambda: tables.page(made))
 
 
 def _align(options: Namespace) -> Answer:
@@ -335,27 +130,6 @@ def _scribble(options: Namespace) -> Answer:
     made = road.scribble(options.dataset, options.out, options=strokes, workers=options.workers)
     folder = Path(options.out).absolute()
     return answer(made, lambda: tables.scribbles(made, folder), folder=lambda: str(folder))
-
-
-def _export(options: Namespace) -> Answer:
-    choice: dict[str, Any] = {
-        "workspace": options.workspace,
-        "run": options.run,
-        "folds": options.folds,
-        "out": options.out,
-        "name": options.name,
-        "licence": options.licence,
-    }
-    if options.onnx:
-        graphs = road.export_onnx(options.dataset, **choice)
-        return answer(graphs, lambda: tables.exported_onnx(graphs))
-    made = road.export_model(options.dataset, **choice)
-    return answer(made, lambda: tables.exported(made))
-
-
-def _import(options: Namespace) -> Answer:
-    made = road.import_model(options.bundle, workspace=options.workspace, name=options.name)
-    return answer(made, lambda: tables.imported(made, options.workspace))
 
 
 def _demo(options: Namespace) -> Answer:
@@ -395,19 +169,19 @@ ACTIONS: dict[str, Callable[[Namespace], Answer]] = {
     "explain": _explain,
     "preprocess": _preprocess,
     "train": _train,
-    "select": _select,
-    "predict": _predict,
-    "fuse": _fuse,
-    "fuse-dataset": _fuse_dataset,
-    "evaluate": _evaluate,
-    "judge-fused": _judge_fused,
-    "compare": _compare,
+    "select": results.select,
+    "predict": results.predict,
+    "fuse": results.fuse,
+    "fuse-dataset": results.fuse_dataset,
+    "evaluate": results.evaluate,
+    "judge-fused": results.judge_fused,
+    "compare": results.compare,
     "run": _run,
-    "report": _report,
+    "report": results.report,
     "align": _align,
     "scribble": _scribble,
-    "export": _export,
-    "import": _import,
+    "export": results.export_model,
+    "import": results.import_model,
     "demo": _demo,
     "info": _info,
 }

@@ -11,6 +11,7 @@ from autofuse.dataset.types import IGNORE, Labels
 from autofuse.report.canvas import TILE_HEIGHT
 from autofuse.report.colours import Colour
 from autofuse.report.embedded import embedded
+from autofuse.report.fused import FusedCase, fused_tiles
 from autofuse.report.overlays import Pictured, Tile, case_tiles, legend_entries
 from autofuse.report.page import Block, Pictures, Section, Words
 from autofuse.report.slices import best_cut, close_up
@@ -53,6 +54,20 @@ def case_pictures(case: Pictured, labels: Labels, modalities: Sequence[str], hea
         entries = [("background", BACKGROUND), *entries]
     legend = tuple((name, _web(colour)) for name, colour in entries)
     return Pictures(heading, note, tuple(pictures), legend, slices=True)
+
+
+def fused_section(cases: Sequence[FusedCase], labels: Labels, about: str) -> Section:
+    """Sources, fused image and mask of every case side by side; ``about`` says who made them."""
+    blocks: list[Block] = [Words(about)]
+    for case in cases:
+        drawn = Pictured(case.name, [image for _, image in case.sources], None, case.mask, case.geometry, case.note)
+        pictures = [
+            embedded(tile.picture, f"{case.name}: {_said(tile)}. {case.note}".rstrip(), f"{tile.caption}; {tile.place}")
+            for tile in fused_tiles(case)
+        ]
+        legend = tuple((name, _web(colour)) for name, colour in legend_entries([drawn], labels))
+        blocks.append(Pictures(case.name, case.note, tuple(pictures), legend, slices=True))
+    return Section("fused", "Fused images", tuple(blocks))
 
 
 def _stroked_tiles(case: Pictured, modalities: Sequence[str]) -> list[Tile]:

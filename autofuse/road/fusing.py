@@ -333,17 +333,16 @@ def fused_beside(
     if images is not None:
         plan = read_plan(folds[0])
         source = images_as_dataset(images, plan.modalities, plan.labels, dataset.file_ending)
-    return fuse_into(source, _that_fuse(folds), source.test_cases, masks / FUSED, explicit(device))
+    return fuse_into(source, that_fuse(folds) or folds, source.test_cases, masks / FUSED, explicit(device))
 
 
-def _that_fuse(folds: Sequence[TrainedFold]) -> Sequence[TrainedFold]:
-    """Those members of an ensemble whose method makes a fused image; all, to be refused, where none does."""
+def that_fuse(folds: Sequence[TrainedFold]) -> list[TrainedFold]:
+    """Those of ``folds`` whose method makes a fused image."""
     from autofuse.training.model import load_task
     from autofuse.training.run import make_trainer
 
-    kept = [
+    return [
         fold
         for fold in folds
         if make_trainer(fold.plan.trainer, fold.plan.fields).fuses(load_task(fold.folder, fold.plan))
     ]
-    return kept or folds

@@ -134,6 +134,7 @@ def _target(place: Workspace, out: str | Path | None) -> Path:
 def _sections(sources: Sources) -> list[Section]:
     """All parts, one after the other; a part that fails says so in its place."""
     from autofuse.road import page_parts as parts
+    from autofuse.road.page_fused import fused
 
     made: list[Section] = []
     todo: tuple[tuple[str, Callable[[Sources], Section | None]], ...] = (
@@ -142,6 +143,7 @@ def _sections(sources: Sources) -> list[Section]:
         ("Training", parts.training),
         ("Scores", parts.scores),
         ("Best, median and worst case", parts.cases),
+        ("Fused images", fused),
         ("Calibration", parts.calibration),
         ("Ensemble", parts.ensemble),
         ("Where it comes from", parts.provenance),

@@ -257,7 +257,22 @@ class _Road:
             )
         if self.dataset.test_cases:
             report = self._tests(report, crew, mirror)
+        if self.ground.plan.budget.want_fused:
+            self._fuse(trained, report)
         return report.model_copy(update={"pictures": self._pictures(trained, report)})
+
+    def _fuse(self, trained: list[TrainedFold], report: RunReport) -> None:
+        """Fused images beside the masks of held-out and of test cases, where the method makes any."""
+        from autofuse.road.fusing import FUSED, fuse_into, that_fuse
+
+        fusing = that_fuse(trained)
+        for fold in fusing:
+            cases = [case for case in self.dataset.cases if case.id in fold.plan.held_out]
+            if cases:
+                fuse_into(self.dataset, [fold], cases, fold.held_out / FUSED, self.ground.device)
+        if fusing and report.predictions is not None:
+            masks = self.workspace.folder / report.predictions
+            fuse_into(self.dataset, fusing, self.dataset.test_cases, masks / FUSED, self.ground.device)
 
     def _fold_report(self, fold: TrainedFold, scores: Scores | None) -> FoldReport:
         assert fold.finished is not None

@@ -170,3 +170,17 @@ def test_a_case_that_cannot_be_fused_stops_the_copy_and_mending_goes_on(
     write_image(path, image.voxels, image.geometry)
     assert road.fuse_dataset(spoiled, tmp_path / "out", workspace=workspace, device="cpu", workers=0).training
     assert road.check(tmp_path / "out", workers=0).ok
+
+
+def test_a_run_that_is_asked_for_a_fused_image_makes_it_and_the_report_shows_it(tmp_path: Path) -> None:
+    raw = draw(tmp_path)
+    report = road.run(
+        raw, workspace=tmp_path / "ws", want_fused=True, steps=2, memory_gib=MEMORY_GIB, device="cpu", workers=0
+    )
+    place = tmp_path / "ws" / raw.name
+    assert report.trainer == "fuse4seg" and report.predictions is not None
+    assert len(list((place / report.predictions / "fused").glob("*.nii.gz"))) == 2
+    held_out = place / report.folds[0].folder / "held_out" / "fused"
+    assert len(list(held_out.glob("*.nii.gz"))) == report.folds[0].held_out_cases
+    page = (place / "report" / "report.html").read_text()
+    assert "Fused images" in page and f"were fused by {report.run}" in page

@@ -59,7 +59,7 @@ class Fuse4Seg(Supervised):
     bilevel: Bilevel = "first_order"
     follower_steps: Annotated[int, Field(ge=1, le=100)] = 5
     warm_up: Share = 0.05
-    fusion_weight: Weight = 1.0
+    fusion_weight: Weight = 0.1
     intensity_weight: Weight = 1.0
     gradient_weight: Weight = 10.0
     decomposition_weight: Weight = 2.0
