@@ -10,10 +10,10 @@ from autofuse.cli import quantities
 def add_export(parser: ArgumentParser) -> None:
     """Which model is given away, as what, and where to."""
     parser.add_argument(
-        "--run", metavar="NAME", help="which run's model, as `autofuse info` names it (default: the newest)"
+        "--run", metavar="NAME", help="which run's model (default: the ensemble that was chosen, else the newest run)"
     )
     parser.add_argument(
-        "-f", "--folds", type=quantities.folds, metavar="K,…", help="folds to share (default: all that are finished)"
+        "-f", "--folds", type=quantities.folds, metavar="K,…", help="folds to share (default: all of that model)"
     )
     parser.add_argument(
         "-o", "--out", metavar="FILE", help="the bundle, or with --onnx a folder (default: shared/ in the workspace)"

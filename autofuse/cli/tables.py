@@ -212,6 +212,12 @@ def scribbles(made: Scribbles, folder: Path) -> Group:
     return Group(table, _facts(rows))
 
 
+def _model(made: Exported | ExportedOnnx | Imported) -> dict[str, str]:
+    """Name and run; of an ensemble also its members, their weights and what is done to their mean."""
+    rows = {"model": f"{made.name}: {made.run}, folds {', '.join(map(str, made.folds))}"}
+    return rows | ({"members": made.members} if made.members else {})
+
+
 def exported(made: Exported) -> RenderableType:
     """Where the bundle is, what is in it, and how it is checked."""
     scored = (
@@ -219,7 +225,7 @@ def exported(made: Exported) -> RenderableType:
     )
     return _facts(
         {
-            "model": f"{made.name}: {made.run}, folds {', '.join(map(str, made.folds))}",
+            **_model(made),
             "scores": scored,
             "bundle": made.file,
             "size": f"{made.bytes / 1e6:.1f} MB, {made.entries} entries",
@@ -232,7 +238,7 @@ def exported_onnx(made: ExportedOnnx) -> RenderableType:
     """Where the networks are, and how they compare with torch."""
     return _facts(
         {
-            "model": f"{made.name}: {made.run}, folds {', '.join(map(str, made.folds))}",
+            **_model(made),
             "compared": f"probabilities differ by at most {made.largest_difference:.1e} on {made.compared} tiles",
             "folder": made.folder,
             "files": ", ".join(made.files),
@@ -245,7 +251,7 @@ def imported(made: Imported, workspace: str | None) -> RenderableType:
     where_to = "" if workspace is None else f" --workspace {shlex.quote(str(workspace))}"
     return _facts(
         {
-            "model": f"{made.name}: {made.run}, folds {', '.join(map(str, made.folds))}",
+            **_model(made),
             "made with": f"autofuse {made.made_with}",
             "sees": ", ".join(made.modalities),
             "finds": ", ".join(made.classes),

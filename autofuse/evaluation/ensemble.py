@@ -188,6 +188,11 @@ class Ensemble(StoredValue):
         return len(self.members) == 1 and self.recipe == Recipe()
 
     @property
+    def folds(self) -> tuple[int, ...]:
+        """Numbers of its members' folds, each once."""
+        return tuple(sorted({fold.fold for member in self.members for fold in member.folds}))
+
+    @property
     def name(self) -> str:
         """Of the folder of its masks: the run's own where it is one run and nothing else, else ``ensemble-<hash8>``."""
         return self.members[0].run if self.is_plain else f"ensemble-{self.recipe_digest()}"

@@ -1,8 +1,7 @@
-"""Who predicts new cases: the ensemble that was chosen, found as it was, or a run that is named."""
+"""Who predicts new cases where an ensemble was chosen: its members, each found to be the one that it was."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from autofuse.foundation.console import say
 from autofuse.foundation.errors import ModelError
 from autofuse.foundation.workspace import Workspace
 from autofuse.road.prediction import Crew, crew_of
-from autofuse.road.runs import TrainedFold, choose_run, find_runs, read_fold
+from autofuse.road.runs import TrainedFold, find_runs, read_fold
 
 if TYPE_CHECKING:
     from autofuse.evaluation.ensemble import Ensemble, EnsembleMember, MemberFold
@@ -23,16 +22,16 @@ _REMEDY = (
 )
 
 
-def find_crew(dataset: Dataset, workspace: Workspace, run: str | None, folds: Sequence[int] | None) -> Crew:
-    """The ensemble of ``workspace`` if there is one and no run or fold is asked for; else that run, or the newest.
+def chosen_ensemble(dataset: Dataset, workspace: Workspace) -> Ensemble | None:
+    """What was chosen for ``dataset``; None where nothing was.
 
     Raises:
-        ModelError: if the ensemble, a member of it, or the run is missing, damaged or another one.
+        ModelError: if it is damaged, or was chosen for other labels.
     """
-    if run is not None or folds is not None or not workspace.ensemble.exists():
-        return crew_of(choose_run(workspace, run, folds))
     from autofuse.evaluation.ensemble import Ensemble
 
+    if not workspace.ensemble.exists():
+        return None
     ensemble = Ensemble.load(workspace.ensemble)
     if ensemble.labels_digest != dataset.labels.digest():
         raise ModelError(
@@ -41,11 +40,14 @@ def find_crew(dataset: Dataset, workspace: Workspace, run: str | None, folds: Se
             remedy="autofuse select DATASET",
         )
     _tell_newer(workspace, ensemble)
-    return ensemble_crew(workspace.runs, ensemble)
+    return ensemble
 
 
-def ensemble_crew(runs: Path, ensemble: Ensemble) -> Crew:
+def ensemble_crew(runs: Path, ensemble: Ensemble, *, remedy: str = _REMEDY) -> Crew:
     """The members of ``ensemble`` in the folder ``runs``, each found to be the one that was chosen.
+
+    Args:
+        remedy: what to do where one is not.
 
     Raises:
         ModelError: if one is missing or was changed. A smaller ensemble never predicts instead.
@@ -54,7 +56,7 @@ def ensemble_crew(runs: Path, ensemble: Ensemble) -> Crew:
     whole = sum(member.weight for member in ensemble.members)
     for member in ensemble.members:
         for item in member.folds:
-            folds.append(_found(runs, member, item))
+            folds.append(_found(runs, member, item, remedy))
             weights.append(member.weight / whole / len(member.folds))
     recipe = ensemble.recipe
     if ensemble.is_plain:
@@ -70,19 +72,19 @@ def ensemble_crew(runs: Path, ensemble: Ensemble) -> Crew:
     )
 
 
-def _found(runs: Path, member: EnsembleMember, wanted: MemberFold) -> TrainedFold:
-    fold = _same(runs / member.run / f"fold_{wanted.fold}", wanted)
+def _found(runs: Path, member: EnsembleMember, wanted: MemberFold, remedy: str) -> TrainedFold:
+    fold = _same(runs / member.run / f"fold_{wanted.fold}", wanted, remedy)
     if wanted.prior is not None and member.prior_run is not None:
-        _same(runs / member.prior_run / f"fold_{wanted.prior.fold}", wanted.prior)
+        _same(runs / member.prior_run / f"fold_{wanted.prior.fold}", wanted.prior, remedy)
     return fold
 
 
-def _same(folder: Path, wanted: MemberFold) -> TrainedFold:
+def _same(folder: Path, wanted: MemberFold, remedy: str) -> TrainedFold:
     try:
         fold = read_fold(folder)
     except ModelError as error:
         raise ModelError(
-            f"A member of the ensemble is missing or damaged: {error.problem}", file=folder, remedy=_REMEDY
+            f"A member of the ensemble is missing or damaged: {error.problem}", file=folder, remedy=remedy
         ) from None
     crc = None if fold.finished is None else fold.finished.weights_crc32
     if fold.plan.digest() != wanted.run_digest or crc != wanted.weights_crc32:
@@ -91,7 +93,7 @@ def _same(folder: Path, wanted: MemberFold) -> TrainedFold:
             file=folder,
             found="training that is not finished" if crc is None else f"weights {crc:08x}",
             expected=f"weights {wanted.weights_crc32:08x}",
-            remedy=_REMEDY,
+            remedy=remedy,
         )
     return fold
 

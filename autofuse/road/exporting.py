@@ -21,7 +21,9 @@ class Exported(StoredValue):
 
     Attributes:
         file: absolute; bytes, sha256: of it.
-        run, folds: that it predicts with. entries: files in it.
+        run, folds: that it predicts with; of an ensemble its name in the bundle and all folds.
+        members: of an ensemble, in words.
+        entries: files in it.
         scored_cases: held-out cases whose scores the model card tells.
     """
 
@@ -33,6 +35,7 @@ class Exported(StoredValue):
     sha256: str
     run: str
     folds: tuple[int, ...]
+    members: str = ""
     entries: int
     scored_cases: int
 
@@ -51,7 +54,7 @@ def export_model(
 
     Args:
         dataset: folder of a data set, or the name of an imported model.
-        run, folds: which are shared, if not the newest finished run and all of its folds.
+        run, folds: which are shared, if not the ensemble that was chosen; without one, the newest finished run.
         out: the file, a zip; None for the workspace.
         name: of the model, for the data set's name, which then is nowhere in the bundle.
         licence: text for the model card.
@@ -80,8 +83,9 @@ def export_model(
         file=str(file),
         bytes=file.stat().st_size,
         sha256=sha256_of(file),
-        run=parts.chosen.folds[0].run,
-        folds=tuple(fold.fold for fold in parts.chosen.folds),
+        run=parts.shown_as,
+        folds=parts.numbers,
+        members=parts.members,
         entries=len(manifest.entries) + 1,
         scored_cases=0 if parts.scores is None else parts.scores.cases,
     )

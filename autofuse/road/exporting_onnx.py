@@ -10,7 +10,7 @@ from autofuse.foundation.console import progress
 from autofuse.foundation.errors import UsageError
 from autofuse.foundation.files import folder_atomically, write_bytes
 from autofuse.foundation.values import StoredValue
-from autofuse.road.runs import TrainedFold, earlier_stage
+from autofuse.road.runs import TrainedFold
 from autofuse.road.shared_parts import SHARED, Parts, take_apart
 from autofuse.road.steps import Folder
 
@@ -23,7 +23,7 @@ class ExportedOnnx(StoredValue):
 
     Attributes:
         folder: absolute; files: in it.
-        run, folds: that they are.
+        run, folds: that they are; of an ensemble its name and all folds; members: of an ensemble, in words.
         largest_difference: of any probability from torch's, over ``compared`` tiles of noise.
     """
 
@@ -34,6 +34,7 @@ class ExportedOnnx(StoredValue):
     files: tuple[str, ...]
     run: str
     folds: tuple[int, ...]
+    members: str = ""
     largest_difference: float
     compared: int
 
@@ -57,6 +58,7 @@ def export_onnx(
         ModelError: as ``export_model``; or if a network cannot be a graph, or does not say there what it says here.
         ResourceError: if it cannot be written.
     """
+    from autofuse.inference.recipe import Recipe
     from autofuse.sharing.contract import CONTRACT, make_contract
     from autofuse.sharing.layout import CARD
     from autofuse.sharing.onnx_graph import OPSET, require_onnx
@@ -68,7 +70,13 @@ def export_onnx(
         members = _write_members(parts, aside)
         model = parts.model()
         contract = make_contract(
-            parts.name, model.licence, parts.plan(), members, opset=OPSET, torch_version=model.torch_version
+            parts.name,
+            model.licence,
+            parts.plans,
+            members,
+            Recipe() if parts.ensemble is None else parts.ensemble.recipe,
+            opset=OPSET,
+            torch_version=model.torch_version,
         )
         texts = {CONTRACT: contract.to_json(), CARD: parts.card(graphs=True)}
         for file, text in texts.items():
@@ -78,8 +86,9 @@ def export_onnx(
         name=parts.name,
         folder=str(folder),
         files=(*(member.file for member in members), *texts),
-        run=parts.chosen.folds[0].run,
-        folds=tuple(fold.fold for fold in parts.chosen.folds),
+        run=parts.shown_as,
+        folds=parts.numbers,
+        members=parts.members,
         largest_difference=max(member.largest_difference for member in members),
         compared=sum(member.compared for member in members),
     )
@@ -103,22 +112,25 @@ def _write_member(parts: Parts, fold: TrainedFold, folder: Path) -> OnnxMember:
 
     model, file = load_model(fold.folder), _graph_file(fold)
     compared = write_graph(model, folder / file)
-    task, stage = model.task, earlier_stage(fold)
+    task = model.task
     flat = 3 - task.configuration.dimensions
+    mirrored = task.plan.mirror_axes if parts.chosen.crew.mirror else ()
     inputs, output = tensor_specs(task)
     return OnnxMember(
         file=file,
         sha256=sha256_of(folder / file),
         member=parts.member(fold),
-        weight=1 / len(parts.chosen.folds) if fold in parts.chosen.folds else 0.0,
+        weight=parts.share(fold),
         inputs=inputs,
         output=output,
+        normalisation=task.plan.normalisation,
+        registration=task.plan.registration,
         dimensions=task.configuration.dimensions,
         patch=task.configuration.patch,
         spacing_mm=task.configuration.spacing_mm,
         anisotropic_axis=task.configuration.anisotropic_axis,
-        mirror_axes=tuple(axis - flat for axis in task.plan.mirror_axes if axis >= flat),
-        first_stage=None if stage is None else _graph_file(stage),
+        mirror_axes=tuple(axis - flat for axis in mirrored if axis >= flat),
+        first_stage=tuple(_graph_file(stage) for stage in parts.first_stages(fold)),
         largest_difference=compared.largest_difference,
         compared=compared.tiles,
     )

@@ -17,6 +17,7 @@ class Imported(StoredValue):
 
     Attributes:
         folder: absolute.
+        run, folds: that it predicts with; of an ensemble its name and all folds; members: of an ensemble, in words.
         fresh: whether this command put it there; False if it was there already, whole.
         made_with: version of autofuse that wrote the bundle.
     """
@@ -28,6 +29,7 @@ class Imported(StoredValue):
     fresh: bool
     run: str
     folds: tuple[int, ...]
+    members: str = ""
     modalities: tuple[str, ...]
     classes: tuple[str, ...]
     file_ending: str
@@ -46,7 +48,9 @@ def import_model(bundle: Folder, *, workspace: Folder | None = None, name: str |
         UsageError: if another model has the name.
         ResourceError: if it cannot be written.
     """
+    from autofuse.evaluation.ensemble import Ensemble
     from autofuse.sharing.gate import open_bundle
+    from autofuse.sharing.layout import ENSEMBLE
     from autofuse.sharing.unpack import unpack_bundle
 
     given = None if name is None else model_name(name, given=True)
@@ -55,14 +59,16 @@ def import_model(bundle: Folder, *, workspace: Folder | None = None, name: str |
         folder = models_folder(workspace) / title
         fresh = unpack_bundle(opened, folder)
     model = read_model(folder)
+    ensemble = None if model.ensemble is None else Ensemble.load(folder / ENSEMBLE)
     if not fresh:
         say(f"{title} was imported before and is whole: nothing was done.")
     return Imported(
         name=title,
         folder=str(folder),
         fresh=fresh,
-        run=model.run,
-        folds=model.folds,
+        run=model.run if ensemble is None else ensemble.name,
+        folds=model.folds if ensemble is None else ensemble.folds,
+        members="" if ensemble is None else ensemble.in_words(),
         modalities=model.modalities,
         classes=model.classes,
         file_ending=model.file_ending,

@@ -1,4 +1,4 @@
-"""Which model is meant: the finished folds of a data set's run, or a model that was imported."""
+"""Which model is meant: the ensemble that was chosen for a data set, a run of it, or a model that was imported."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autofuse.foundation.errors import UsageError
+from autofuse.foundation.errors import ModelError, UsageError
 from autofuse.foundation.workspace import Workspace
 from autofuse.road.places import imported_model
 from autofuse.road.runs import TrainedFold, choose_run, earlier_stage, read_plan
@@ -16,54 +16,41 @@ from autofuse.road.steps import Folder, open_both
 
 if TYPE_CHECKING:
     from autofuse.dataset.types import Dataset
+    from autofuse.evaluation.ensemble import Ensemble
     from autofuse.road.prediction import Crew
     from autofuse.sharing.types import SharedModel
 
 
+_AGAIN = "Import the bundle again: that mends what is missing or damaged."
+
+
 @dataclass(frozen=True)
 class ChosenModel:
-    """Finished folds that predict together.
+    """Who predicts new cases, and whose model that is.
 
     Attributes:
         dataset: whose model it is; without cases where the model was imported.
         workspace: where it stands.
+        crew: folds with their weights, and what is done to their mean.
+        ensemble: that ``crew`` is; None where none was chosen, or a run or fold is asked for.
         imported: what an imported model says of itself; None for one that was trained here.
     """
 
     dataset: Dataset
     workspace: Workspace
-    folds: tuple[TrainedFold, ...]
+    crew: Crew
+    ensemble: Ensemble | None = None
     imported: SharedModel | None = None
+
+    @property
+    def folds(self) -> tuple[TrainedFold, ...]:
+        """The folds that predict together, each once."""
+        return tuple({fold.folder: fold for fold in self.crew.folds}.values())
 
     @property
     def earlier(self) -> tuple[TrainedFold, ...]:
         """The folds whose masks these take as input, in a cascade."""
         return tuple(stage for fold in self.folds if (stage := earlier_stage(fold)) is not None)
-
-
-@dataclass(frozen=True)
-class ChosenCrew:
-    """Who predicts new cases: ``crew``; ``dataset``, ``workspace`` and ``imported`` as of ``ChosenModel``."""
-
-    dataset: Dataset
-    workspace: Workspace
-    crew: Crew
-    imported: SharedModel | None = None
-
-
-def choose_crew(
-    dataset: Folder, workspace: Folder | None = None, run: str | None = None, folds: Sequence[int] | None = None
-) -> ChosenCrew:
-    """Who predicts for ``dataset``: the ensemble that was chosen where no run is named; arguments and errors as of
-    ``choose_model``."""
-    from autofuse.road.crews import find_crew
-    from autofuse.road.prediction import crew_of
-
-    if imported_model(dataset, workspace) is None:
-        opened, place = open_both(dataset, workspace)
-        return ChosenCrew(opened, place, find_crew(opened, place, run, folds))
-    chosen = choose_model(dataset, workspace, run, folds)
-    return ChosenCrew(chosen.dataset, chosen.workspace, crew_of(chosen.folds), chosen.imported)
 
 
 def choose_model(
@@ -72,21 +59,52 @@ def choose_model(
     """The model that ``dataset`` (a data set's folder, or the name of an imported model) stands for.
 
     Args:
-        run: whose model (the newest finished run if None; for an imported model the one that it names).
-        folds: which of its folds (all if None).
+        run: whose model; folds: which of its folds (all if None). Without both, the ensemble that was chosen, or where
+            none was, the newest finished run (of an imported model, what it says that it predicts with).
 
     Raises:
         DataError: if there is neither such a folder nor such a model.
-        ModelError: if there is no such run, a fold that is asked for is not finished, or something is damaged.
+        ModelError: if there is no such run, a fold that is asked for is not finished, or the ensemble or a member of it
+            is missing, damaged or another one.
     """
+    from autofuse.road.crews import chosen_ensemble, ensemble_crew
+    from autofuse.road.prediction import crew_of
+
     place = imported_model(dataset, workspace)
-    if place is None:
-        opened, place = open_both(dataset, workspace)
-        return ChosenModel(opened, place, tuple(choose_run(place, run, folds)))
+    if place is not None:
+        return _imported(place, run, folds)
+    opened, place = open_both(dataset, workspace)
+    ensemble = chosen_ensemble(opened, place) if run is None and folds is None else None
+    crew = crew_of(choose_run(place, run, folds)) if ensemble is None else ensemble_crew(place.runs, ensemble)
+    return ChosenModel(opened, place, crew, ensemble)
+
+
+def _imported(place: Workspace, run: str | None, folds: Sequence[int] | None) -> ChosenModel:
+    from autofuse.road.crews import ensemble_crew
+    from autofuse.road.prediction import crew_of
+
     about = read_model(place.folder)
-    run = run or about.run
-    trained = choose_run(place, run, about.folds if folds is None and run == about.run else folds)
-    return ChosenModel(_without_cases(about, place, trained[0]), place, tuple(trained), about)
+    if about.ensemble is not None and run is None and folds is None:
+        ensemble = _shared_ensemble(place, about)
+        crew = ensemble_crew(place.runs, ensemble, remedy=_AGAIN)
+    else:
+        ensemble, run = None, run or about.run
+        crew = crew_of(choose_run(place, run, about.folds if folds is None and run == about.run else folds))
+    return ChosenModel(_without_cases(about, place, crew.folds[0]), place, crew, ensemble, about)
+
+
+def _shared_ensemble(place: Workspace, about: SharedModel) -> Ensemble:
+    from autofuse.evaluation.ensemble import Ensemble
+
+    try:
+        ensemble = Ensemble.load(place.ensemble)
+    except ModelError as error:
+        raise ModelError(error.problem, file=place.ensemble, found=error.found, remedy=_AGAIN) from None
+    if ensemble.digest() != about.ensemble:
+        raise ModelError(
+            "The ensemble of this model is not the one that came with it.", file=place.ensemble, remedy=_AGAIN
+        )
+    return ensemble
 
 
 def _without_cases(model: SharedModel, place: Workspace, fold: TrainedFold) -> Dataset:

@@ -15,7 +15,7 @@ from autofuse.foundation.machine import default_device
 from autofuse.foundation.workspace import Workspace
 from autofuse.road.judging import join_scores, judge_held_out, kept_scores
 from autofuse.road.results import FailedCase, IncompleteCase, Predicted
-from autofuse.road.runs import TrainedFold, choose_run, read_fold, read_plan
+from autofuse.road.runs import TrainedFold, choose_run, earlier_stage, read_plan
 
 if TYPE_CHECKING:
     from autofuse.evaluation.types import Scores
@@ -337,10 +337,9 @@ def first_stage_masks(
     """The folders of the earlier stages' masks of ``cases``, by their runs; empty where there is no cascade."""
     first: dict[str, dict[int, TrainedFold]] = {}
     for fold in folds:
-        if fold.plan.prior_run is not None:
-            runs = fold.folder.parents[1]
-            earlier = read_fold(runs / fold.plan.prior_run / fold.folder.name)
-            first.setdefault(fold.plan.prior_run, {})[fold.fold] = earlier
+        earlier = earlier_stage(fold)
+        if earlier is not None:
+            first.setdefault(earlier.run, {})[fold.fold] = earlier
     found = {}
     for run, numbered in first.items():
         found[run] = folder / FIRST_STAGE if len(first) == 1 else folder / FIRST_STAGE / run

@@ -91,10 +91,18 @@ def earlier_stage(fold: TrainedFold) -> TrainedFold | None:
     """The fold whose masks ``fold`` takes as input, in a cascade; None without one.
 
     Raises:
-        ModelError: if its run.json is missing or damaged.
+        ModelError: if it is missing, damaged or not finished.
     """
-    run = fold.plan.prior_run
-    return None if run is None else read_fold(fold.folder.parents[1] / run / fold.folder.name)
+    if fold.plan.prior_run is None:
+        return None
+    earlier = read_fold(fold.folder.parents[1] / fold.plan.prior_run / fold.folder.name)
+    if earlier.finished is None:
+        raise ModelError(
+            "The earlier stage of this cascade is not finished.",
+            file=earlier.folder,
+            remedy=f"autofuse train DATASET -c {earlier.plan.configuration} --fold {earlier.fold}",
+        )
+    return earlier
 
 
 def read_plan(fold: TrainedFold) -> Plan:

@@ -17,7 +17,7 @@ from autofuse.road.competing import Candidate, Competition, find_competition
 from autofuse.road.groundwork import waiting_lock
 from autofuse.road.judging import judge_held_out, taught_label
 from autofuse.road.prediction import coded_ready, predict_held_out
-from autofuse.road.runs import TrainedFold, read_fold
+from autofuse.road.runs import TrainedFold, earlier_stage
 
 if TYPE_CHECKING:
     from autofuse.evaluation.held_out import Bench, HeldOutCase
@@ -174,32 +174,13 @@ def member_of(item: Candidate, weight: int) -> EnsembleMember:
 
 def _member_fold(fold: TrainedFold) -> MemberFold:
     assert fold.finished is not None
-    prior = earlier_fold(fold)
+    prior = earlier_stage(fold)
     return MemberFold(
         fold=fold.fold,
         run_digest=fold.plan.digest(),
         weights_crc32=fold.finished.weights_crc32,
         prior=None if prior is None else _member_fold(prior),
     )
-
-
-def earlier_fold(fold: TrainedFold) -> TrainedFold | None:
-    """The fold of a cascade's earlier stage whose masks ``fold`` is given; None without one.
-
-    Raises:
-        ModelError: if it is missing, or not finished.
-    """
-    if fold.plan.prior_run is None:
-        return None
-    folder = fold.folder.parents[1] / fold.plan.prior_run / fold.folder.name
-    prior = read_fold(folder)
-    if prior.finished is None:
-        raise ModelError(
-            "The earlier stage of this cascade is not finished.",
-            file=folder,
-            remedy=f"autofuse train DATASET -c {prior.plan.configuration} --fold {prior.fold}",
-        )
-    return prior
 
 
 def _bench(dataset: Dataset, candidates: Sequence[Candidate]) -> tuple[Bench, Annotation]:

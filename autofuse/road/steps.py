@@ -179,10 +179,10 @@ def predict(
     Returns:
         What was predicted, with the cases that failed; one bad case never stops the others.
     """
-    from autofuse.road.models import choose_crew
+    from autofuse.road.models import choose_model
     from autofuse.road.prediction import predict_with
 
-    chosen = choose_crew(dataset, workspace, run, folds)
+    chosen = choose_model(dataset, workspace, run, folds)
     if chosen.imported is not None and images is None:
         raise UsageError("A model has no images of its own.", remedy=f"autofuse predict {dataset} -i FOLDER -o MASKS")
     opened, place, crew = chosen.dataset, chosen.workspace, chosen.crew

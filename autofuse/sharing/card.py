@@ -6,38 +6,49 @@ of the bundle; nothing is claimed that they do not hold.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from autofuse.dataset.types import Labels
+from autofuse.evaluation.ensemble import Ensemble
 from autofuse.evaluation.types import Statistic
 from autofuse.inference.reading import EACH_ALONE
-from autofuse.plan.types import Configuration, NetworkPlan, Plan
-from autofuse.sharing.types import DataSummary, HeldOutScores, Range, SharedModel
+from autofuse.plan.types import NetworkPlan, Plan
+from autofuse.sharing.card_ensemble import how_it_decides, what_choosing_is_worth
+from autofuse.sharing.markdown import statistic, table
+from autofuse.sharing.types import DataSummary, Member, Range, SharedModel
 
 AXES = ("z (slowest)", "y", "x")
 _SCORES = (("dice", "Dice"), ("nsd", "NSD"), ("hd95_mm", "HD95 (mm)"))
 _SUPERVISION = {"dense": "labelled in every voxel", "sparse": "labelled in part (scribbles)", "none": "not labelled"}
 
 
-def model_card(model: SharedModel, plan: Plan, data: DataSummary | None, *, graphs: bool = False) -> str:
-    """The card as Markdown, the same text for the same values; ``graphs``: of ONNX networks, not of a bundle."""
+def model_card(
+    model: SharedModel,
+    plans: Mapping[str, Plan],
+    data: DataSummary | None,
+    ensemble: Ensemble | None = None,
+    *,
+    graphs: bool = False,
+) -> str:
+    """The card as Markdown, the same text for the same values.
+
+    Args:
+        plans: by run.
+        ensemble: that predicts, if it is not one run.
+        graphs: of ONNX networks, not of a bundle.
+    """
     sections = (
         _head(model),
-        _segments(plan.labels),
-        _expects(model, plan),
+        _segments(plans[model.run].labels),
+        _expects(model, plans),
         _how_to_use(model, graphs=graphs),
+        *(() if ensemble is None else (how_it_decides(ensemble),)),
         _trained_on(model, data),
-        _scored(model.scores),
+        _scored(model, ensemble),
         _limits(model, data),
         _made_of(model, graphs=graphs),
     )
     return "\n\n".join("\n".join(lines) for lines in sections) + "\n"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines]
 
 
 def _head(model: SharedModel) -> list[str]:
@@ -62,13 +73,18 @@ def _segments(labels: Labels) -> list[str]:
     return ["## What it segments", "", kind, "", *table(("value in the mask", "name", "values in training"), rows)]
 
 
-def _expects(model: SharedModel, plan: Plan) -> list[str]:
-    item = _configuration(model, plan)
-    spacing = [0.0, 0.0, 0.0]
-    for position, axis in enumerate(plan.transpose):
-        spacing[axis] = item.spacing_mm[position]
+def _predicting(model: SharedModel) -> list[Member]:
+    return [member for member in model.members if not member.earlier]
+
+
+def _expects(model: SharedModel, plans: Mapping[str, Plan]) -> list[str]:
+    plan = plans[model.run]
+    used = {(item.run, item.configuration): plans[item.run] for item in _predicting(model)}
+    spacings = [_spacing(own, configuration) for (_, configuration), own in used.items()]
+    networks = [own.named(configuration).network for (_, configuration), own in used.items()]
     rows = [
-        (f"{channel:04d}", name, plan.normalisation[channel].scheme) for channel, name in enumerate(plan.modalities)
+        (f"{channel:04d}", name, _each(own.normalisation[channel].scheme for own in used.values()))
+        for channel, name in enumerate(plan.modalities)
     ]
     return [
         "## What it expects",
@@ -77,15 +93,23 @@ def _expects(model: SharedModel, plan: Plan) -> list[str]:
         "",
         *table(("channel", "modality", "normalised by"), rows),
         "",
-        f"- Grid: any; it is resampled to {_mm(spacing)} (z, y, x), and the mask comes on the grid of "
+        f"- Grid: any; it is resampled to {_each(spacings)} (z, y, x), and the mask comes on the grid of "
         f"{plan.modalities[plan.reference]}.",
-        f"- Modalities on grids of their own: {_registered(plan)}",
-        f"- Without a modality: {_absent(item.network)}",
+        f"- Modalities on grids of their own: {_each(_registered(own) for own in used.values())}",
+        f"- Without a modality: {_absent(networks)}",
     ]
 
 
-def _configuration(model: SharedModel, plan: Plan) -> Configuration:
-    return plan.named(next(member.configuration for member in model.members if not member.earlier))
+def _each(words: Iterable[str]) -> str:
+    """What differs, once each."""
+    return " or ".join(dict.fromkeys(words))
+
+
+def _spacing(plan: Plan, configuration: str) -> str:
+    spacing = [0.0, 0.0, 0.0]
+    for position, axis in enumerate(plan.transpose):
+        spacing[axis] = plan.named(configuration).spacing_mm[position]
+    return " x ".join(f"{value:.3g}" for value in spacing) + " mm"
 
 
 def _registered(plan: Plan) -> str:
@@ -96,10 +120,11 @@ def _registered(plan: Plan) -> str:
     return "resampled; they must show the same place."
 
 
-def _absent(network: NetworkPlan) -> str:
-    if network.modality_dropout > 0:
-        return f"trained for that, with modalities dropped at a rate of {network.modality_dropout:g}."
-    if network.topology in EACH_ALONE:
+def _absent(networks: Sequence[NetworkPlan]) -> str:
+    rates = [network.modality_dropout for network in networks]
+    if min(rates) > 0:
+        return f"trained for that, with modalities dropped at a rate of {_each(f'{rate:g}' for rate in rates)}."
+    if all(network.modality_dropout > 0 or network.topology in EACH_ALONE for network in networks):
         return "possible, since each modality has an answer of its own."
     return "no; every modality must be there."
 
@@ -123,9 +148,14 @@ def _how_to_use(model: SharedModel, *, graphs: bool) -> list[str]:
 
 
 def _trained_on(model: SharedModel, data: DataSummary | None) -> list[str]:
-    last = [member for member in model.members if not member.earlier]
-    counts = ", ".join(f"fold {item.fold}: {item.labelled} labelled + {item.unlabelled} not" for item in last)
-    lines = ["## What it was trained on", "", f"- Cases that trained it: {counts}"]
+    runs: dict[str, list[str]] = {}
+    for item in _predicting(model):
+        counts = f"fold {item.fold}: {item.labelled} labelled + {item.unlabelled} not"
+        runs.setdefault(item.run, []).append(counts)
+    lines = ["## What it was trained on", ""]
+    lines += [
+        f"- Cases that trained {'it' if len(runs) == 1 else run}: {', '.join(counts)}" for run, counts in runs.items()
+    ]
     if data is None:
         return [*lines, "- Nothing else is known of the data."]
     kinds = ", ".join(f"{count} {_SUPERVISION.get(kind, kind)}" for kind, count in data.annotation.items())
@@ -148,18 +178,21 @@ def _trained_on(model: SharedModel, data: DataSummary | None) -> list[str]:
     ]
 
 
-def _scored(scores: HeldOutScores | None) -> list[str]:
-    head = ["## How good it was", ""]
+def _scored(model: SharedModel, ensemble: Ensemble | None) -> list[str]:
+    scores = model.scores
+    head = ["## How good it was", "", *([] if model.choice is None else [*what_choosing_is_worth(model.choice), ""])]
     if scores is None:
-        return [*head, "No held-out case was scored: how good it is, is not known."]
+        said = "how good it is, is not known" if model.choice is None else "of single classes nothing is known"
+        return [*head, f"No held-out case was scored: {said}."]
     rows = [
-        (item.name, *(_statistic(item.statistics.get(key, Statistic(n=0))) for key, _ in _SCORES), str(item.n_missed))
+        (item.name, *(statistic(item.statistics.get(key, Statistic(n=0))) for key, _ in _SCORES), str(item.n_missed))
         for item in scores.classes
     ]
+    alone = "" if ensemble is None else f"{model.run} alone, nothing done to its masks: "
     return [
         *head,
-        f"On {scores.cases} cases of {scores.subjects} subjects that had not trained the fold which segmented them; "
-        "mean [95 % bootstrap interval]:",
+        f"{alone}On {scores.cases} cases of {scores.subjects} subjects that had not trained the fold which segmented "
+        "them; mean [95 % bootstrap interval]:",
         "",
         *table(("class", *(title for _, title in _SCORES), "missed in"), rows),
         "",
@@ -205,16 +238,5 @@ def _made_of(model: SharedModel, *, graphs: bool) -> list[str]:
     ]
 
 
-def _statistic(value: Statistic) -> str:
-    if value.mean is None:
-        return "-"
-    interval = "" if value.low is None or value.high is None else f" [{value.low:.3f}, {value.high:.3f}]"
-    return f"{value.mean:.3f}{interval} (n = {value.n})"
-
-
 def _range(values: Range, form: str) -> str:
     return ", ".join(format(value, form) for value in values)
-
-
-def _mm(spacing: Sequence[float]) -> str:
-    return " x ".join(f"{value:.3g}" for value in spacing) + " mm"

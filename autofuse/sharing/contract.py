@@ -6,6 +6,7 @@ nonsense without a word. So everything that prediction does is written down, in 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -13,8 +14,10 @@ from pydantic import Field
 from autofuse.dataset.types import Labels
 from autofuse.foundation.values import StoredValue, Value
 from autofuse.inference.case import HALF_LIMIT
+from autofuse.inference.coding import SUREST
 from autofuse.inference.export import THRESHOLD
 from autofuse.inference.reading import EACH_ALONE
+from autofuse.inference.recipe import Recipe, StructureSteps
 from autofuse.inference.tiles import SIGMA_SHARE, STEP
 from autofuse.plan.task import Task
 from autofuse.plan.types import NormalisationPlan, Plan, RegistrationPlan
@@ -38,13 +41,16 @@ class OnnxMember(Value):
 
     Attributes:
         file: its name beside the contract.
-        weight: its share of the members' mean; 0 for a first stage, whose masks are a later one's input.
+        weight: its share of the members' mean; 0 for what only makes masks that are another one's input.
         inputs, output: its tensors.
+        normalisation: per channel, how intensities are made comparable.
+        registration: how other modalities are brought onto the reference first; None where they are taken to lie as
+            they should.
         dimensions: of the patch; 2 sees single slices of the first (transposed) axis.
         spacing_mm: of the prepared grid, transposed order; a 2D network leaves the first axis as it is.
         anisotropic_axis: transposed axis that is resampled apart, or None.
         mirror_axes: axes of the patch along which it is flipped, in every combination.
-        first_stage: file of the network whose masks are ``prior``; None without one.
+        first_stage: files of the networks whose equal mean makes the masks that are ``prior``; empty without.
         largest_difference: of any probability between onnxruntime and torch, over ``compared`` tiles.
     """
 
@@ -54,35 +60,32 @@ class OnnxMember(Value):
     weight: float = Field(ge=0, le=1)
     inputs: tuple[TensorSpec, ...]
     output: TensorSpec
+    normalisation: tuple[NormalisationPlan, ...]
+    registration: RegistrationPlan | None
     dimensions: Literal[2, 3]
     patch: tuple[int, ...]
     spacing_mm: tuple[float, float, float]
     anisotropic_axis: int | None
     mirror_axes: tuple[int, ...]
-    first_stage: str | None = None
+    first_stage: tuple[str, ...] = ()
     largest_difference: float
     compared: int
-
-
-class ContractModality(Value):
-    """One channel of ``image``: its name and how its intensities are made comparable."""
-
-    channel: int
-    name: str
-    normalisation: NormalisationPlan
 
 
 class Contract(StoredValue):
     """How the networks beside it are used.
 
     Attributes:
+        modalities: names of the channels of ``image``.
         transpose: which raw axis (z, y, x = 0, 1, 2) comes first, second, third.
         reference: channel whose grid masks are made on.
-        registration: how other modalities are brought onto it first; None where they are taken to lie as they should.
-        may_be_absent: whether the networks were made to do without a modality.
+        may_be_absent: whether all networks were made to do without a modality.
         half_limit: prepared intensities are rounded to half floats unless one exceeds this.
         tile_step: largest distance of tiles, in patches; tile_sigma: of the Gaussian that weighs them, in patches.
-        activation: of the logits, before members are averaged; threshold: of a region's probability.
+        activation: of the logits, before members are averaged.
+        thresholds: per region, the probability above which a voxel belongs to it; None for classes.
+        temperature: log-odds of the mean are divided by it where probabilities are wanted, not for masks.
+        postprocessing: of masks, in order; structures that are not named stay as they are.
         steps: all of it in words, in order.
     """
 
@@ -90,16 +93,17 @@ class Contract(StoredValue):
 
     name: Name
     licence: str | None
-    modalities: tuple[ContractModality, ...]
+    modalities: tuple[str, ...]
     transpose: tuple[int, int, int]
     reference: int
-    registration: RegistrationPlan | None
     may_be_absent: bool
     half_limit: float
     tile_step: float
     tile_sigma: float
     activation: Literal["softmax", "sigmoid"]
-    threshold: float | None
+    thresholds: tuple[float, ...] | None
+    temperature: float
+    postprocessing: tuple[StructureSteps, ...]
     labels: Labels
     members: tuple[OnnxMember, ...]
     steps: tuple[str, ...]
@@ -109,31 +113,42 @@ class Contract(StoredValue):
 
 
 def make_contract(
-    name: str, licence: str | None, plan: Plan, members: tuple[OnnxMember, ...], *, opset: int, torch_version: str
+    name: str,
+    licence: str | None,
+    plans: Mapping[str, Plan],
+    members: tuple[OnnxMember, ...],
+    recipe: Recipe,
+    *,
+    opset: int,
+    torch_version: str,
 ) -> Contract:
-    """The contract of networks that were trained by ``plan``."""
+    """The contract of ``members``.
+
+    Args:
+        plans: that trained them, by run, that of a predicting member first.
+        recipe: what is done to their mean.
+    """
     from autofuse import __version__
 
+    plan = next(iter(plans.values()))
     regions = plan.labels.has_regions
-    modalities = zip(plan.modalities, plan.normalisation, strict=True)
-    trained = {item.member.configuration for item in members}
-    networks = [plan.named(configuration).network for configuration in sorted(trained)]
+    trained = {(item.member.run, item.member.configuration) for item in members}
+    networks = [plans[run].named(configuration).network for run, configuration in sorted(trained)]
+    usual = (THRESHOLD,) * len(plan.labels.classes)
     return Contract(
         name=name,
         licence=licence,
-        modalities=tuple(
-            ContractModality(channel=channel, name=modality, normalisation=norm)
-            for channel, (modality, norm) in enumerate(modalities)
-        ),
+        modalities=plan.modalities,
         transpose=plan.transpose,
         reference=plan.reference,
-        registration=plan.registration,
         may_be_absent=all(item.modality_dropout > 0 or item.topology in EACH_ALONE for item in networks),
         half_limit=HALF_LIMIT,
         tile_step=STEP,
         tile_sigma=SIGMA_SHARE,
         activation="sigmoid" if regions else "softmax",
-        threshold=THRESHOLD if regions else None,
+        thresholds=(recipe.thresholds or usual) if regions else None,
+        temperature=recipe.temperature,
+        postprocessing=tuple(step for step in recipe.steps if step.acts),
         labels=plan.labels,
         members=members,
         steps=_steps(plan),
@@ -159,30 +174,27 @@ def _steps(plan: Plan) -> tuple[str, ...]:
     """The way of a case through prediction, in the order in which things happen."""
     if plan.labels.has_regions:
         winner = (
-            "Where a region's probability exceeds `threshold`, paint its value of `labels.region_values`, in order, "
-            "later ones over earlier ones; 0 elsewhere."
+            "Where a region's probability exceeds its one of `thresholds`, paint its value of `labels.region_values`, "
+            "in order, later ones over earlier ones; 0 elsewhere."
         )
+        divided = "log-odds by `temperature` and take the sigmoid"
     else:
         winner = (
             "Take the output with the largest probability: 0 is background, k the first of `raw_values` of "
             "`labels.classes[k - 1]`."
         )
-    moved = (
-        "Register each other modality rigidly onto the reference (mutual information), within the limits of "
-        "`registration`."
-        if plan.registration is not None
-        else "Modalities on other grids than the reference are interpolated onto the prepared grid; what they do not "
-        "see is not `seen`."
-    )
+        divided = "logarithms by `temperature` and take the softmax"
     return (
         "Read each modality as an array (z, y, x), intensities after the file's slope and intercept.",
-        moved,
+        "Where a network has a `registration`, register each other modality rigidly onto the reference (mutual "
+        "information) within its limits. Modalities on other grids than the reference are interpolated onto the "
+        "prepared grid; what they do not see is not `seen`.",
         "Crop to the smallest box that holds every voxel in which any modality is not 0.",
         "Transpose: axis `transpose[i]` of the array becomes axis i.",
-        "Normalise each modality over the cropped image as its `normalisation` says: zscore is (x - mean) / standard "
-        "deviation, zscore_nonzero the same over voxels where any modality is not 0 with the holes that they enclose "
-        "(0 outside), ct clips to [lower, upper] and takes (x - mean) / std from the numbers given, rescale_0_1 maps "
-        "the image's range to [0, 1], none changes nothing.",
+        "Normalise each modality over the cropped image as the network's `normalisation` says: zscore is (x - mean) / "
+        "standard deviation, zscore_nonzero the same over voxels where any modality is not 0 with the holes that they "
+        "enclose (0 outside), ct clips to [lower, upper] and takes (x - mean) / std from the numbers given, "
+        "rescale_0_1 maps the image's range to [0, 1], none changes nothing.",
         "Resample to round(size * spacing / `spacing_mm`) voxels, at least 1, borders of the grids in common: cubic "
         "B-splines with edge mode, clipped to the range of the input; along `anisotropic_axis` copy the nearest slice; "
         "a 2D network keeps the first axis as it is.",
@@ -201,6 +213,13 @@ def _steps(plan: Plan) -> tuple[str, ...]:
         "of networks with other grids there.",
         winner,
         "Transpose back, put it into its place in the original grid, 0 outside.",
-        "A second stage's `prior` holds, per class or region, 1 where the first stage's mask (taken to the prepared "
-        "grid as a label) has it.",
+        "For each of `postprocessing`, in order, take the voxels of its structure (of a region: all whose value is one "
+        "of its `raw_values`) and number their components, which touch by face, edge or corner. With `largest_only` "
+        "keep the largest, and none below `least_mm3`; what is removed falls to the smallest region around it, else to "
+        "0. With `fill_holes`, voxels of 0 (or of the region around it) that no path over faces leads out of get its "
+        "value.",
+        f"Probabilities for people: where `temperature` is not 1, clip the mean to [{SUREST:g}, 1 - {SUREST:g}], "
+        f"divide {divided}. Masks are made before that.",
+        "A second stage's `prior` holds, per class or region, 1 where the mask of its `first_stage` (their equal mean, "
+        f"regions above {THRESHOLD:g}, no post-processing; taken to the prepared grid as a label) has it.",
     )

@@ -7,7 +7,7 @@ import re
 from autofuse.sharing.types import NAME_PATTERN
 
 MANIFEST, MODEL, CARD = "manifest.json", "model.json", "README.md"
-SUMMARY = "data_summary.json"
+SUMMARY, ENSEMBLE = "data_summary.json", "ensemble.json"
 WEIGHTS, RUN, PLAN, FINISHED = "last.safetensors", "run.json", "plan.json", "finished.json"
 MEMBER_FILES = (FINISHED, WEIGHTS, PLAN, RUN)
 BUNDLE_ENDING = ".autofuse.zip"
@@ -23,7 +23,7 @@ LARGEST_RATIO = 100.0
 
 _PART = NAME_PATTERN.strip("^$")
 _MEMBER = re.compile(rf"runs/{_PART}/fold_(0|[1-9][0-9]{{0,3}})/({'|'.join(map(re.escape, MEMBER_FILES))})")
-_TOP = frozenset({MANIFEST, MODEL, CARD, SUMMARY})
+_TOP = frozenset({MANIFEST, MODEL, CARD, SUMMARY, ENSEMBLE})
 
 
 def is_expected(path: str) -> bool:

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from autofuse.evaluation.ensemble import CandidateScore, NestedEstimate
 from autofuse.evaluation.types import ClassSummary, Statistic
 from autofuse.fingerprint.types import ClassFacts, IntensityFacts
 from autofuse.foundation.values import StoredValue, Value
@@ -77,6 +78,21 @@ class HeldOutScores(Value):
     tolerance_mm: dict[str, float]
 
 
+class Choice(Value):
+    """How the members of an ensemble did on held-out cases, and what choosing them is worth; no case by itself.
+
+    Attributes:
+        cases: that were held out; subjects: how many those are of.
+        members: each run alone.
+        nested: the whole choice on subjects that did not choose; None where those were too few.
+    """
+
+    cases: int = Field(ge=1)
+    subjects: int = Field(ge=1)
+    members: tuple[CandidateScore, ...]
+    nested: NestedEstimate | None = None
+
+
 class SharedModel(StoredValue):
     """A model without its data; stands in a bundle as model.json.
 
@@ -84,9 +100,11 @@ class SharedModel(StoredValue):
         licence: under which its owner gives it away, in the owner's words; None where nothing was said.
         modalities, classes: names, in order.
         file_ending: of the masks, and of the images that are looked for.
-        run, folds: what `autofuse predict` uses if nothing else is said.
+        run, folds: what `autofuse predict` uses if nothing else is said; of an ensemble its member of most weight.
         members: everything that has weights here.
-        scores: None where no held-out case was scored.
+        ensemble: hash of the ensemble.json that predicts; None where one run does.
+        scores: of ``run``; None where no held-out case was scored.
+        choice: of an ensemble; None where nothing is known of it.
         autofuse_version, torch_version: that trained it.
     """
 
@@ -100,7 +118,9 @@ class SharedModel(StoredValue):
     run: Name
     folds: tuple[int, ...] = Field(min_length=1)
     members: tuple[Member, ...] = Field(min_length=1)
+    ensemble: Hash | None = None
     scores: HeldOutScores | None = None
+    choice: Choice | None = None
     autofuse_version: str
     torch_version: str
 

@@ -14,19 +14,22 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from autofuse.evaluation.ensemble import Ensemble
 from autofuse.foundation.console import progress
 from autofuse.foundation.errors import ModelError, ResourceError, UsageError
 from autofuse.foundation.files import sweep_temps, sync, temp_beside
 from autofuse.foundation.machine import GIB, free_disk_gib
+from autofuse.foundation.values import StoredValue
 from autofuse.images import SUPPORTED_ENDINGS
 from autofuse.plan.types import Plan
 from autofuse.sharing import layout
+from autofuse.sharing.ensembles import FoldValues, Place, require_sound_ensemble
 from autofuse.sharing.gate import REMEDY, Bundle, plain
 from autofuse.sharing.pack import sha256_of
 from autofuse.sharing.private import texts_of
 from autofuse.sharing.soundness import require_sound_plan, require_sound_run
 from autofuse.sharing.types import DataSummary, Manifest, Member, SharedModel
-from autofuse.training.checkpoint import NET, load_checkpoint
+from autofuse.training.checkpoint import NET, load_checkpoint, tensors_crc32
 from autofuse.training.run import RunPlan
 from autofuse.training.state import FitResult
 
@@ -81,23 +84,24 @@ def require_sound_model(folder: Path, manifest: Manifest) -> SharedModel:
         raise ModelError(
             "Masks cannot have this ending.", file=folder / layout.MODEL, found=repr(model.file_ending[:80])
         )
-    for text in texts_of(model.model_dump(mode="json")):
-        if not text.replace("\n", " ").isprintable():
-            raise ModelError("A text of this model cannot be printed.", file=folder / layout.MODEL, found=text[:80])
+    _require_printable(model, folder / layout.MODEL)
     _require_text(folder / layout.CARD)
     listed = {entry.path for entry in manifest.entries}
     if layout.SUMMARY in listed:
         DataSummary.load(folder / layout.SUMMARY)
     expected = {layout.MODEL, layout.CARD} | (listed & {layout.SUMMARY})
+    expected |= set() if model.ensemble is None else {layout.ENSEMBLE}
     expected |= {f"{member.folder}/{name}" for member in model.members for name in layout.MEMBER_FILES}
     if listed != expected:
         wrong = ", ".join(sorted(listed ^ expected)[:5])
         raise ModelError("The bundle holds other files than its model has.", file=folder / layout.MODEL, found=wrong)
-    for member in model.members:
-        _require_sound_member(folder, member, model)
+    values = {(member.run, member.fold): _sound_member(folder, member, model) for member in model.members}
+    _require_first_stages(values, folder / layout.MODEL)
     wanted = {(model.run, fold) for fold in model.folds}
     if not wanted <= {(member.run, member.fold) for member in model.members if not member.earlier}:
         raise ModelError("The model lacks a fold that it predicts with.", file=folder / layout.MODEL)
+    if model.ensemble is not None:
+        _require_ensemble(folder / layout.ENSEMBLE, model, values)
     return model
 
 
@@ -119,25 +123,57 @@ def naming(bundle: Path, aside: Path) -> Iterator[None]:
         ) from error
 
 
-def _require_sound_member(folder: Path, member: Member, model: SharedModel) -> None:
+def _require_ensemble(file: Path, model: SharedModel, values: dict[Place, FoldValues]) -> None:
+    ensemble = Ensemble.load(file)
+    if ensemble.digest() != model.ensemble:
+        raise ModelError("Model and ensemble do not belong together.", file=file)
+    _require_printable(ensemble, file)
+    earlier = {(member.run, member.fold): values[member.run, member.fold] for member in model.members if member.earlier}
+    predicting = {place: item for place, item in values.items() if place not in earlier}
+    require_sound_ensemble(ensemble, model.name, predicting, earlier, file)
+
+
+def _require_printable(value: StoredValue, file: Path) -> None:
+    for text in texts_of(value.model_dump(mode="json")):
+        if not text.replace("\n", " ").isprintable():
+            raise ModelError("A text of this model cannot be printed.", file=file, found=text[:80])
+
+
+def _require_first_stages(values: dict[Place, FoldValues], file: Path) -> None:
+    """Every earlier stage is there, and has none itself: else predicting would never end."""
+    for (_, fold), item in values.items():
+        if item.run.prior_run is None:
+            continue
+        before = values.get((item.run.prior_run, fold))
+        if before is None:
+            raise ModelError("The first stage of a cascade is missing.", file=file, found=item.run.prior_run)
+        if before.run.prior_run is not None:
+            raise ModelError("The first stage of a cascade has one itself.", file=file, found=item.run.prior_run)
+
+
+def _sound_member(folder: Path, member: Member, model: SharedModel) -> FoldValues:
+    """What the files of ``member`` say.
+
+    Raises:
+        ModelError: naming the one that is not what it must be.
+    """
     home = folder / member.folder
     plan = Plan.load(home / layout.PLAN)
     require_sound_plan(plan, home / layout.PLAN)
     run = RunPlan.load(home / layout.RUN)
     shapes = _weight_shapes(home / layout.WEIGHTS)
     require_sound_run(run, plan, shapes, home / layout.RUN)
-    load_checkpoint(home / layout.WEIGHTS, run.digest())
+    tensors, _ = load_checkpoint(home / layout.WEIGHTS, run.digest())
     result = FitResult.load(home / layout.FINISHED)
     same = (
         (member.fold, member.configuration, member.trainer) == (run.fold, run.configuration, run.trainer)
-        and result.run_digest == run.digest()
+        and (result.run_digest, result.weights_crc32) == (run.digest(), tensors_crc32(tensors))
         and plan.modalities == model.modalities
         and tuple(item.name for item in plan.labels.classes) == model.classes
     )
     if not same:
         raise ModelError("The files of this member contradict each other.", file=home / layout.RUN)
-    if run.prior_run is not None and (run.prior_run, run.fold) not in {(item.run, item.fold) for item in model.members}:
-        raise ModelError("The first stage of a cascade is missing.", file=home / layout.RUN, found=run.prior_run)
+    return FoldValues(plan, run, result.weights_crc32)
 
 
 def _weight_shapes(path: Path) -> dict[str, tuple[int, ...]]:

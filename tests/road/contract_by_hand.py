@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from scipy.ndimage import zoom
+from scipy.ndimage import label, zoom
 
 Array = NDArray[Any]
 
@@ -26,18 +26,30 @@ def segment(folder: Path, images: list[Array | None], spacing_mm: tuple[float, .
     cropped = [None if image is None else image[box].transpose(order).astype(np.float32) for image in images]
     spacing = [spacing_mm[axis] for axis in order]
     total: Array | float = 0.0
-    for member in contract["members"]:
+    for member in (item for item in contract["members"] if item["weight"]):
         total = total + member["weight"] * one_member(folder, contract, member, cropped, spacing)
     assert isinstance(total, np.ndarray)
     outside = np.zeros((total.shape[0], *there[0].shape), dtype=np.float32)
     outside[0] = 1.0
     outside[(slice(None), *box)] = total.transpose(0, *(1 + order.index(axis) for axis in range(3)))
     values = [0] + [item["raw_values"][0] for item in contract["labels"]["classes"]]
-    return outside, np.array(values)[outside.argmax(0)]
+    return outside, postprocessed(np.array(values)[outside.argmax(0)], contract)
 
 
 OTHERS = ((2, 3), (1, 3), (1, 2))
 """Axes of (image, z, y, x) beside z, y and x."""
+
+
+def postprocessed(mask: Array, contract: Any) -> Array:
+    """The mask after its steps; of these only that on the largest component is written here."""
+    values = {item["name"]: item["raw_values"] for item in contract["labels"]["classes"]}
+    for step in contract["postprocessing"]:
+        assert step["largest_only"] and not step["fill_holes"] and step["least_mm3"] == 0
+        numbered, _ = label(np.isin(mask, values[step["structure"]]), np.ones((3, 3, 3)))
+        sizes = np.bincount(numbered.ravel())[1:]
+        if sizes.size:
+            mask = np.where((numbered > 0) & (numbered != 1 + sizes.argmax()), 0, mask)
+    return mask
 
 
 def one_member(folder: Path, contract: Any, member: Any, cropped: list[Array | None], spacing: list[float]) -> Array:
@@ -47,9 +59,9 @@ def one_member(folder: Path, contract: Any, member: Any, cropped: list[Array | N
     target = [max(1, round(n * mm / to)) for n, mm, to in zip(shape, spacing, member["spacing_mm"], strict=True)]
     image = np.zeros((len(cropped), *target), dtype=np.float32)
     seen = np.zeros(image.shape, dtype=bool)
-    for channel, (volume, modality) in enumerate(zip(cropped, contract["modalities"], strict=True)):
+    for channel, (volume, normalisation) in enumerate(zip(cropped, member["normalisation"], strict=True)):
         if volume is not None:
-            assert modality["normalisation"]["scheme"] == "zscore"
+            assert normalisation["scheme"] == "zscore"
             normal = (volume - volume.mean()) / volume.std()
             resized = resample(normal, target, 3).clip(normal.min(), normal.max())
             image[channel], seen[channel] = resized.astype(np.float16), True

@@ -73,7 +73,7 @@ def test_both_stages_are_trained_and_chained(cascade: tuple[Path, Path, Plan]) -
 
 
 @pytest.mark.slow
-def test_both_stages_can_predict_together(cascade: tuple[Path, Path, Plan]) -> None:
+def test_both_stages_can_predict_together(cascade: tuple[Path, Path, Plan], tmp_path: Path) -> None:
     raw, workspace, _ = cascade
     road.run(raw, workspace=workspace, steps=2, workers=0)
     opened, place = open_both(raw, workspace)
@@ -88,6 +88,7 @@ def test_both_stages_can_predict_together(cascade: tuple[Path, Path, Plan]) -> N
     assert predicted.run == chosen.name
     assert len(predicted.cases) == 2
     assert len(list((Path(predicted.folder) / "first_stage").glob("*.nii.gz"))) == 2
+    require_same_elsewhere(raw, workspace, Path(predicted.folder), tmp_path)
     alone = chosen.model_copy(update={"members": members[:1]})
     (place.runs / members[1].run).rename(place.runs / ".away")
     try:
@@ -95,6 +96,17 @@ def test_both_stages_can_predict_together(cascade: tuple[Path, Path, Plan]) -> N
             ensemble_crew(place.runs, alone)
     finally:
         (place.runs / ".away").rename(place.runs / members[1].run)
+
+
+def require_same_elsewhere(raw: Path, workspace: Path, masks: Path, folder: Path) -> None:
+    """A bundle of the ensemble gives the masks in ``masks`` in another workspace."""
+    exported = road.export_model(raw, workspace=workspace, out=folder / "both.zip", name="both")
+    assert exported.entries == 1 + 3 + 2 * 4 + 1
+    road.import_model(exported.file, workspace=folder / "theirs")
+    made = road.predict("both", workspace=folder / "theirs", images=raw / "imagesTs", out=folder / "out", workers=0)
+    assert not made.failed
+    for path in sorted(masks.rglob("*.nii.gz")):
+        assert path.read_bytes() == (folder / "out" / path.relative_to(masks)).read_bytes()
 
 
 def test_the_first_stage_can_be_asked_for_alone(cascade: tuple[Path, Path, Plan]) -> None:

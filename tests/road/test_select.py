@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_road import Travelled
+from tiny_road import Travelled, copy_of
 
 from autofuse import road
 from autofuse.evaluation.ensemble import Ensemble, EnsembleMember
@@ -32,13 +32,6 @@ class Two:
     place: Workspace
     ensemble: Ensemble
     masks: Path
-
-
-def copy_of(travelled: Travelled, folder: Path) -> tuple[Path, Workspace]:
-    raw = folder / travelled.raw.name
-    shutil.copytree(travelled.raw, raw, copy_function=shutil.copy2)
-    shutil.copytree(travelled.workspace.root, folder / "ws", copy_function=shutil.copy2)
-    return raw, Workspace(folder / "ws", raw.name)
 
 
 @pytest.fixture(scope="module")

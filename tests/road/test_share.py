@@ -153,18 +153,6 @@ def test_a_model_has_no_images_of_its_own(elsewhere: Path) -> None:
         road.predict("../models/phantom", workspace=elsewhere)
 
 
-def test_an_ensemble_is_never_shared_as_a_single_run(travelled: Travelled, tmp_path: Path) -> None:
-    chosen = travelled.workspace.folder / "ensemble.json"
-    chosen.write_text("{}")
-    try:
-        with pytest.raises(UsageError, match="ensembles cannot be shared yet"):
-            road.export_model(travelled.raw, workspace=travelled.workspace.root, out=tmp_path / "a.zip")
-        run = choose_run(travelled.workspace)[0].run
-        assert road.export_model(travelled.raw, workspace=travelled.workspace.root, out=tmp_path / "a.zip", run=run)
-    finally:
-        chosen.unlink()
-
-
 def test_info_knows_an_imported_model(elsewhere: Path, bundle: Path) -> None:
     state = road.info("phantom", workspace=elsewhere).workspace
     assert state is not None and [run.fold for run in state.runs] == [0]

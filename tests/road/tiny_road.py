@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,14 @@ def tree_hash(folder: Path) -> str:
         if path.is_file():
             digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def copy_of(travelled: Travelled, folder: Path) -> tuple[Path, Workspace]:
+    """The data set and its workspace in ``folder``, to be changed."""
+    raw = folder / travelled.raw.name
+    shutil.copytree(travelled.raw, raw, copy_function=shutil.copy2)
+    shutil.copytree(travelled.workspace.root, folder / "ws", copy_function=shutil.copy2)
+    return raw, Workspace(folder / "ws", raw.name)
 
 
 def draw(folder: Path, **options: object) -> Path:

@@ -11,12 +11,15 @@ from typing import Any
 
 import torch
 
+from autofuse.evaluation.ensemble import Ensemble, EnsembleMember, MemberFold
 from autofuse.foundation.values import canonical_json
+from autofuse.inference.recipe import Recipe
 from autofuse.plan.task import Task
+from autofuse.plan.types import Plan
 from autofuse.sharing import layout
 from autofuse.sharing.pack import Packing, write_bundle
 from autofuse.sharing.private import Secrets
-from autofuse.sharing.reduce import reduce_fold
+from autofuse.sharing.reduce import ReducedFold, reduce_fold
 from autofuse.sharing.types import SharedModel
 from autofuse.training.checkpoint import NET, About, prefixed, save_checkpoint, tensors_crc32
 from autofuse.training.model import checkpoint_path
@@ -26,6 +29,8 @@ from autofuse.training.state import FitResult
 CASES = ("patient_anna_01", "patient_bert_02", "patient_cleo_03")
 FOLDER = "runs/example-supervised-00000000/fold_0"
 Change = Callable[[dict[str, Any]], None]
+Refused = Callable[[Path, str], str]
+"""Imports a bundle, which must be refused with these words; what was said."""
 
 
 def write_fold(folder: Path, task: Task, trainer: str = "supervised", *, prior_run: str | None = None) -> Path:
@@ -64,10 +69,22 @@ def write_fold(folder: Path, task: Task, trainer: str = "supervised", *, prior_r
     return folder
 
 
-def pack_model(path: Path, folders: Sequence[Path], name: str = "example") -> Path:
-    """A bundle of the folds in ``folders`` at ``path``; the first of them predicts, the others are earlier stages."""
-    secrets = Secrets(CASES)
-    folds = [reduce_fold(folder, name, secrets, earlier=number > 0) for number, folder in enumerate(folders)]
+def pack_model(
+    path: Path,
+    folders: Sequence[Path],
+    name: str = "example",
+    *,
+    weights: Sequence[int] | None = None,
+    recipe: Recipe | None = None,
+) -> Path:
+    """A bundle of the folds in ``folders`` at ``path``; the first of them predicts, the others are earlier stages.
+
+    Args:
+        weights: of as many folds, each of a run of its own, that predict together; then ``recipe`` is done.
+    """
+    secrets, last = Secrets(CASES), len(weights or (1,))
+    folds = [reduce_fold(folder, name, secrets, earlier=number >= last) for number, folder in enumerate(folders)]
+    ensemble = None if weights is None else _ensemble(name, folds, weights, recipe or Recipe())
     plan = plan_value(folds[0].texts[layout.PLAN])
     run = RunPlan.parse(folds[0].texts[layout.RUN].encode(), path)
     model = SharedModel(
@@ -78,6 +95,7 @@ def pack_model(path: Path, folders: Sequence[Path], name: str = "example") -> Pa
         run=folds[0].member.run,
         folds=(0,),
         members=tuple(fold.member for fold in folds),
+        ensemble=None if ensemble is None else ensemble.digest(),
         autofuse_version=run.autofuse_version,
         torch_version=run.torch_version,
     )
@@ -87,9 +105,41 @@ def pack_model(path: Path, folders: Sequence[Path], name: str = "example") -> Pa
             packing.add_fold(fold)
         packing.add_text(layout.MODEL, model.to_json())
         packing.add_text(layout.CARD, f"# {name}\n")
+        if ensemble is not None:
+            packing.add_text(layout.ENSEMBLE, ensemble.to_json())
 
     write_bundle(path, name, fill)
     return path
+
+
+def _ensemble(name: str, folds: Sequence[ReducedFold], weights: Sequence[int], recipe: Recipe) -> Ensemble:
+    by_run = {fold.member.run: fold for fold in folds}
+
+    def named(fold: ReducedFold, prior: MemberFold | None) -> MemberFold:
+        run, result = (json.loads(fold.texts[file]) for file in (layout.RUN, layout.FINISHED))
+        crc = result["value"]["weights_crc32"]
+        return MemberFold(fold=fold.member.fold, run_digest=run["sha256"], weights_crc32=crc, prior=prior)
+
+    def member(fold: ReducedFold, weight: int) -> EnsembleMember:
+        before = json.loads(fold.texts[layout.RUN])["value"]["prior_run"]
+        prior = None if before is None else named(by_run[before], None)
+        return EnsembleMember(
+            run=fold.member.run,
+            configuration=fold.member.configuration,
+            trainer=fold.member.trainer,
+            weight=weight,
+            folds=(named(fold, prior),),
+            prior_run=before,
+        )
+
+    return Ensemble(
+        dataset=name,
+        labels_digest=Plan.parse(folds[0].texts[layout.PLAN].encode(), Path(layout.PLAN)).labels.digest(),
+        members=tuple(member(fold, weight) for fold, weight in zip(folds, weights, strict=False)),
+        mirror=True,
+        recipe=recipe,
+        sources_digest="",
+    )
 
 
 def plan_value(text: str) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import os
 import pickle
 import stat
 import struct
-import time
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from made_models import FOLDER, contents, forged, pack_model, repacked, write_fold
+from made_models import FOLDER, Refused, contents, forged, pack_model, repacked, write_fold
 from safetensors.torch import save
 
 from autofuse.cli.main import main
@@ -25,28 +24,8 @@ from autofuse.sharing import layout
 from autofuse.testing import example_task
 from autofuse.training.checkpoint import NET
 
-SECONDS = 10.0
 WEIGHTS, PLAN, RUN = (f"{FOLDER}/{name}" for name in (layout.WEIGHTS, layout.PLAN, layout.RUN))
-Refused = Callable[[Path, str], str]
 Value = dict[str, Any]
-
-
-@pytest.fixture
-def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
-    """Import a bundle; it must be refused with words, in time, with nothing left behind."""
-
-    def attempt(bundle: Path, words: str) -> str:
-        workspace = tmp_path / "a" / "workspace"
-        before, started = sorted(tmp_path.rglob("*")), time.monotonic()
-        code = main(["import", str(bundle), "--workspace", str(workspace)])
-        told = capsys.readouterr().err
-        assert code == 4, told
-        assert words in told and "Traceback" not in told
-        assert time.monotonic() - started < SECONDS
-        assert sorted(tmp_path.rglob("*")) == before
-        return told
-
-    return attempt
 
 
 def test_the_bundle_that_all_attacks_begin_with_is_good(good_bundle: Path, tmp_path: Path) -> None:

@@ -18,9 +18,10 @@ from autofuse.plan.task import Task
 from autofuse.plan.types import Plan
 from autofuse.road.importing import import_model
 from autofuse.sharing import layout
-from autofuse.sharing.card import model_card, table
+from autofuse.sharing.card import model_card
 from autofuse.sharing.end_record import EndRecord, read_end_record
 from autofuse.sharing.gate import open_bundle
+from autofuse.sharing.markdown import table
 from autofuse.sharing.private import Secrets
 from autofuse.sharing.reduce import reduce_fold
 from autofuse.sharing.summary import summarise_data, summarise_scores
@@ -134,7 +135,7 @@ def test_scores_are_told_without_their_cases() -> None:
 def test_the_card_says_what_is_not_known(good_bundle: Path, tmp_path: Path) -> None:
     folder = Path(import_model(good_bundle, workspace=tmp_path).folder)
     model, plan = SharedModel.load(folder / "model.json"), Plan.load(folder / FOLDER / "plan.json")
-    card = model_card(model, plan, None)
+    card = model_card(model, {model.run: plan}, None)
     for words in ("not stated: ask", "No held-out case was scored", "Nothing else is known", "no medical device"):
         assert words in card
     assert table(["a|b"], [["c\nd"]]) == ["| a\\|b |", "| --- |", "| c d |"]

@@ -11,6 +11,7 @@ import torch
 
 from autofuse.foundation.errors import ModelError, UsageError
 from autofuse.foundation.registry import TRAINERS, registered
+from autofuse.inference.recipe import Recipe
 from autofuse.networks import TOPOLOGIES
 from autofuse.plan.task import Task
 from autofuse.sharing.contract import make_contract, tensor_specs
@@ -110,9 +111,9 @@ def test_without_the_packages_the_command_says_which(tmp_path: Path, monkeypatch
 
 def test_the_contract_says_what_the_plan_says(tmp_path: Path) -> None:
     task = example_task(2, 2, regions=True)
-    contract = make_contract("m", None, task.plan, (), opset=OPSET, torch_version="2")
-    assert contract.activation == "sigmoid" and contract.threshold == 0.5
-    assert [item.name for item in contract.modalities] == ["modality 0", "modality 1"]
+    contract = make_contract("m", None, {"a": task.plan}, (), Recipe(), opset=OPSET, torch_version="2")
+    assert contract.activation == "sigmoid" and contract.thresholds == (0.5, 0.5)
+    assert contract.modalities == ("modality 0", "modality 1")
     assert any("later ones over earlier" in step for step in contract.steps)
     value = json.loads(contract.to_json())["value"]
     assert (value["tile_step"], value["tile_sigma"], value["half_limit"]) == (0.5, 0.125, 30000.0)
