@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autofuse import road
-from autofuse.cli import given, tables
+from autofuse.cli import dicom, given, tables
 from autofuse.cli import result_actions as results
 from autofuse.cli.answers import Answer, answer
 from autofuse.cli.pilot_answer import pilot_answer
@@ -187,6 +187,8 @@ ACTIONS: dict[str, Callable[[Namespace], Answer]] = {
     "export": results.export_model,
     "import": results.import_model,
     "submit": submit_answer,
+    "from-dicom": dicom.from_dicom,
+    "to-dicom-seg": dicom.to_dicom_seg,
     "demo": _demo,
     "info": _info,
 }

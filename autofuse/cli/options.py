@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import SUPPRESS, ArgumentParser
 from collections.abc import Callable
 
-from autofuse.cli import quantities
+from autofuse.cli import dicom, quantities
 from autofuse.cli import result_options as results
 from autofuse.cli import shared_options as shared
 
@@ -182,6 +182,8 @@ OPTIONS: dict[str, Callable[[ArgumentParser], None]] = {
     "export": results.export_model,
     "import": results.import_model,
     "submit": _submit,
+    "from-dicom": dicom.add_from_dicom,
+    "to-dicom-seg": dicom.add_to_dicom_seg,
     "demo": _demo,
     "info": _info,
 }

@@ -249,6 +249,36 @@ VERBS: tuple[Verb, ...] = (
         ),
     ),
     Verb(
+        "from-dicom",
+        "make the images of a case out of DICOM series",
+        "Reads each folder as one series and writes it as NIfTI, NAME_0000 and so on in the order given, on exactly "
+        "the grid of its slices, with rescale slope and intercept applied. Slices are sorted by where they lie. "
+        "Refuses what is not one whole volume: several series in a folder, missing or doubled slices, mixed "
+        "orientations, a tilted gantry, multi-frame files. Nothing of the patient but the image is kept. Needs "
+        "autofuse[dicom].",
+        (
+            ("autofuse from-dicom dicom/t1 dicom/flair -o new_scans --case case_01", "two modalities of one case"),
+            ("autofuse from-dicom dicom/ct -o new_scans --case case_02", "one; then `autofuse predict -i new_scans`"),
+        ),
+    ),
+    Verb(
+        "to-dicom-seg",
+        "write a mask as a DICOM Segmentation object",
+        "Makes a DICOM-SEG file with a binary segment for each class or region, which names the algorithm and its "
+        "version and refers to the slices of the series, so that archives and viewers show it on them. The mask has to "
+        "lie on the grid of the series. Needs autofuse[dicom].",
+        (
+            (
+                "autofuse to-dicom-seg masks/case_01.nii.gz --series dicom/t1 --labels dataset.json -o seg.dcm",
+                "labels as the data set declares them",
+            ),
+            (
+                "autofuse to-dicom-seg masks/case_01.nii.gz --series dicom/t1 --labels hippocampus -o seg.dcm",
+                "labels of an imported model",
+            ),
+        ),
+    ),
+    Verb(
         "align",
         "bring all images of one patient onto one grid",
         "Registers every image rigidly onto the reference, resamples it onto the reference's grid and writes it, with "

@@ -28,7 +28,7 @@ _REFUSED_ENDINGS = {
     ".mgh": "FreeSurfer's own format",
     ".mhd": "a MetaImage header whose voxels lie in another file",
     ".nhdr": "an NRRD header whose voxels lie in another file",
-    ".dcm": "one slice of a DICOM series",
+    ".dcm": "one slice of a DICOM series (`autofuse from-dicom` reads those)",
     ".jpg": "JPEG, which loses detail",
     ".jpeg": "JPEG, which loses detail",
 }

@@ -6,6 +6,7 @@ report = road.run("Dataset104_Hippocampus", minutes=20)
 
 from autofuse.road.aligning import AlignedImage, Alignment, align
 from autofuse.road.comparing import compare
+from autofuse.road.dicom import CaseRead, SegmentationWritten, from_dicom, to_dicom_seg
 from autofuse.road.explanation import Explained, explain
 from autofuse.road.exporting import Exported, export_model
 from autofuse.road.exporting_onnx import ExportedOnnx, export_onnx
@@ -26,6 +27,7 @@ __all__ = [
     "PAGE_FILE",
     "AlignedImage",
     "Alignment",
+    "CaseRead",
     "Explained",
     "Exported",
     "ExportedOnnx",
@@ -35,6 +37,7 @@ __all__ = [
     "Inventory",
     "Predicted",
     "RunReport",
+    "SegmentationWritten",
     "Submitted",
     "TrainedFold",
     "WrittenPage",
@@ -47,6 +50,7 @@ __all__ = [
     "export_model",
     "export_onnx",
     "fingerprint",
+    "from_dicom",
     "fuse",
     "fuse_dataset",
     "import_model",
@@ -61,5 +65,6 @@ __all__ = [
     "scribble",
     "select",
     "submit",
+    "to_dicom_seg",
     "train",
 ]
