@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 MAX_FILES = 10_000
-MAX_FILE_BYTES = 1 << 30
+MAX_FILE_BYTES = 1 << 28
 READABLE_SYNTAXES = {
     "1.2.840.10008.1.2": "implicit VR little endian",
     "1.2.840.10008.1.2.1": "explicit VR little endian",
@@ -116,8 +116,8 @@ def read_header(path: Path) -> Dataset:
     """Everything before the pixels of the slice in ``path``.
 
     Raises:
-        DataError: if it is no DICOM file, larger than 1 GiB, compressed in a way that is not read, or not one slice of
-            grey values.
+        DataError: if it is no DICOM file, larger than 256 MiB, compressed in a way that is not read, or not one slice
+            of grey values.
     """
     from pydicom import dcmread
     from pydicom.filereader import read_file_meta_info

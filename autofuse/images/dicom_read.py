@@ -201,7 +201,7 @@ def _step(positions: NDArray[np.float64], normal: NDArray[np.float64], first: Da
     thickness = first.get("SpacingBetweenSlices") or first.get("SliceThickness")
     if thickness in (None, ""):
         raise DataError("One slice alone does not tell how thick it is.", file=folder, expected="SliceThickness")
-    return normal * float(thickness)
+    return normal * abs(float(thickness))  # nuclear medicine gives the spacing a sign
 
 
 def _require_even(

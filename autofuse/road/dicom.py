@@ -16,6 +16,7 @@ from autofuse.road.steps import Folder
 if TYPE_CHECKING:
     from autofuse.dataset.types import Labels
     from autofuse.images.dicom_read import Series
+    from autofuse.images.image import Image
     from autofuse.sharing.dicom_seg import Identity
 
 _CASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -80,41 +81,16 @@ def from_dicom(folders: Sequence[Folder], out: Folder, *, case: str) -> CaseRead
         DataError: if a folder does not hold one whole series on one grid, or the series are of several patients.
         ResourceError: if memory or disk do not suffice.
     """
-    from autofuse.images.dicom_read import open_series, read_voxels
-    from autofuse.images.write import write_image
-
     target = Path(out).absolute()
     _require_free(case, target, len(folders))
-    with progress("reading", 2 * len(folders)) as advance:
-        series = []
-        for folder in folders:
-            series.append(open_series(Path(folder).absolute()))
-            advance(1, note=str(folder))
-        _require_one_patient(series)
-        images = []
-        for item in series:
-            images.append(read_voxels(item))
-            advance(1, note=item.folder.name)
-    read = []
-    for channel, (item, image) in enumerate(zip(series, images, strict=True)):
-        file = target / f"{case}_{channel:04d}.nii.gz"
-        write_image(file, image.voxels, image.geometry)
-        warnings = (*image.warnings, *_odd_frame(item, series[0]))
-        for warning in warnings:
-            say(f"{file.name}: {warning}")
-        read.append(
-            SeriesRead(
-                file=str(file),
-                folder=str(item.folder),
-                series_uid=item.text("SeriesInstanceUID"),
-                modality=item.text("Modality"),
-                description=item.text("SeriesDescription"),
-                shape=item.geometry.shape,
-                spacing_mm=item.geometry.spacing_mm,
-                warnings=warnings,
-            )
-        )
-    return CaseRead(case=case, series=tuple(read))
+    read = _read(folders)
+    files = [target / f"{case}_{channel:04d}.nii.gz" for channel in range(len(read))]
+    _write(files, [image for _, image in read])
+    told = [_told(file, item, image, read[0][0]) for file, (item, image) in zip(files, read, strict=True)]
+    for item in told:
+        for warning in item.warnings:
+            say(f"{Path(item.file).name}: {warning}")
+    return CaseRead(case=case, series=tuple(told))
 
 
 def to_dicom_seg(
@@ -195,6 +171,50 @@ def read_label_names(source: Folder, workspace: Folder | None = None) -> Labels:
     findings.raise_first()
     assert labels is not None, "a declaration without errors yields labels"
     return labels
+
+
+def _read(folders: Sequence[Folder]) -> list[tuple[Series, Image]]:
+    """Every series with its image; grids are judged before the first pixel is read."""
+    from autofuse.images.dicom_read import open_series, read_voxels
+
+    with progress("reading", 2 * len(folders)) as advance:
+        series = []
+        for folder in folders:
+            series.append(open_series(Path(folder).absolute()))
+            advance(1, note=str(folder))
+        _require_one_patient(series)
+        read = []
+        for item in series:
+            read.append((item, read_voxels(item)))
+            advance(1, note=item.folder.name)
+    return read
+
+
+def _write(files: Sequence[Path], images: Sequence[Image]) -> None:
+    """Write all images or none: a case that lacks a modality for want of disk space must not look whole."""
+    from autofuse.images.write import write_image
+
+    try:
+        for file, image in zip(files, images, strict=True):
+            write_image(file, image.voxels, image.geometry)
+    except BaseException:
+        for file in files:
+            file.unlink(missing_ok=True)
+        raise
+
+
+def _told(file: Path, series: Series, image: Image, first: Series) -> SeriesRead:
+    """What is told of one image."""
+    return SeriesRead(
+        file=str(file),
+        folder=str(series.folder),
+        series_uid=series.text("SeriesInstanceUID"),
+        modality=series.text("Modality"),
+        description=series.text("SeriesDescription"),
+        shape=series.geometry.shape,
+        spacing_mm=series.geometry.spacing_mm,
+        warnings=(*image.warnings, *_odd_frame(series, first)),
+    )
 
 
 def _require_free(case: str, folder: Path, channels: int) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from io import BytesIO
@@ -26,6 +27,16 @@ from autofuse.images.image import Image
 MANUFACTURER = "autofuse"
 SERIES_NUMBER = 9000
 """Far from the numbers that scanners give to the series of a study."""
+_MAY_BE_EMPTY = (
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+)
 LONGEST_LABEL = 64
 """Characters of a segment's name (value representation LO)."""
 
@@ -69,7 +80,7 @@ def make_segmentation(
         warnings.simplefilter("ignore")  # an empty mask is one of highdicom's warnings, and a good answer here
         try:
             made = Segmentation(
-                source_images=list(series.headers),
+                source_images=_sources(series),
                 pixel_array=_segments(voxels, labels),
                 segmentation_type="BINARY",
                 segment_descriptions=_descriptions(labels, algorithm),
@@ -93,6 +104,7 @@ def make_segmentation(
                 expected="patient, study and frame of reference in every slice",
                 remedy="Export the series from the archive again, with all attributes of its kind.",
             ) from None
+    made.SpecificCharacterSet = "ISO_IR 192"  # UTF-8: names of labels may have any letters
     _set_moment(made, identity.moment or datetime.now())
     stream = BytesIO()
     made.save_as(stream)
@@ -156,6 +168,17 @@ def _require_declared(voxels: NDArray[Any], labels: Labels, file: Path) -> None:
             expected="0 (background), " + ", ".join(map(str, labels.raw_values)),
             remedy="Name the labels that this mask was made with.",
         )
+
+
+def _sources(series: Series) -> list[Any]:
+    """The slices' headers, with what DICOM allows to be empty (type 2) empty where a slice leaves it out."""
+    sources = [copy(header) for header in series.headers]
+    for source in sources:
+        for keyword in _MAY_BE_EMPTY:
+            source.setdefault(keyword, "")
+        if source.get("SliceThickness") in (None, ""):
+            source.SliceThickness = round(series.geometry.spacing_mm[0], 6)
+    return sources
 
 
 def _segments(voxels: NDArray[Any], labels: Labels) -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK
 from dicom_series import OBLIQUE, write_series
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLosslessSV1, RLELossless
@@ -37,6 +38,18 @@ def test_an_oblique_grid_puts_a_voxel_where_its_slice_says(tmp_path: Path) -> No
         30 + 5 * 0.8 + 0.7 * 0.6,
     )
     assert (grid.affine() @ (2, 1, 3, 1))[:3] == pytest.approx(by_hand, abs=1e-5)
+
+
+def test_simpleitk_sees_the_same_image(tmp_path: Path) -> None:
+    """GDCM, which SimpleITK reads DICOM with, as an independent witness."""
+    write_series(tmp_path / "ct", axes=OBLIQUE, RescaleIntercept=-1024)
+    series = open_series(tmp_path / "ct")
+    names = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(tmp_path / "ct"))
+    other = SimpleITK.ReadImage(names)
+    assert np.array_equal(SimpleITK.GetArrayFromImage(other), read_voxels(series).voxels)
+    for index in ((0, 0, 0), (3, 4, 5)):
+        witnessed = other.TransformIndexToPhysicalPoint(index[::-1])
+        assert (series.geometry.affine() @ (*index, 1))[:3] == pytest.approx(witnessed, abs=1e-4)
 
 
 def test_slope_and_intercept_are_applied_slice_by_slice(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from highdicom.seg import segread
 from numpy.typing import NDArray
+from pydicom.dataset import Dataset
 
 from autofuse import road
 from autofuse.cli.main import main
@@ -99,6 +100,22 @@ def test_the_same_mask_gives_the_same_bytes(mask: NDArray[np.uint8], tmp_path: P
     assert (tmp_path / "seg.dcm").read_bytes() == (tmp_path / "again.dcm").read_bytes()
 
 
+def test_sparse_headers_and_any_letters_will_do(mask: NDArray[np.uint8], tmp_path: Path) -> None:
+    """What DICOM allows to be empty, many anonymised series leave out."""
+
+    def change(_: int, header: Dataset) -> None:
+        header.SpecificCharacterSet, header.PatientName = "ISO_IR 100", "Müller"
+        for name in ("PatientBirthDate", "StudyID", "AccessionNumber", "SliceThickness"):
+            delattr(header, name)
+
+    write_series(tmp_path / "ct", axes=OBLIQUE, change=change, shape=(4, 5, 6))
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "ήπαρ": 1, "肝": 2}}))
+    _segment(tmp_path)
+    seg = segread(tmp_path / "seg.dcm")
+    assert [seg.get_segment_description(number).segment_label for number in (1, 2)] == ["ήπαρ", "肝"]
+    assert str(seg.PatientName) == "Müller"
+
+
 def test_an_empty_mask_is_an_answer(mask: NDArray[np.uint8], tmp_path: Path) -> None:
     write_labels(tmp_path / "mask.nii.gz", mask * 0, open_series(tmp_path / "ct").geometry)
     assert _segment(tmp_path).segments == (("organ", 0), ("lesion", 0), ("cyst", 0))
@@ -149,6 +166,15 @@ def test_nothing_is_replaced_and_no_patients_are_mixed(mask: NDArray[np.uint8], 
     _segment(tmp_path)
     with pytest.raises(UsageError, match="would replace"):
         _segment(tmp_path)
+
+
+def test_a_case_is_written_whole_or_not_at_all(mask: NDArray[np.uint8], tmp_path: Path) -> None:
+    write_series(tmp_path / "cut")
+    file = tmp_path / "cut" / "IM900"
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(DataError):
+        road.from_dicom([tmp_path / "ct", tmp_path / "cut"], tmp_path / "images", case="a")
+    assert not (tmp_path / "images").exists()
 
 
 def test_the_extra_that_is_missing_is_named(mask: NDArray[np.uint8], tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
