@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autofuse.cli.answers import Answer, answer
@@ -50,14 +51,17 @@ def add_to_dicom_seg(parser: ArgumentParser) -> None:
 def from_dicom(options: Namespace) -> Answer:
     """Images out of series."""
     from autofuse import road
+    from autofuse.cli import tables
 
     made = road.from_dicom(options.series, options.out, case=options.case)
-    return answer(made, lambda: _series(made))
+    folder = str(Path(options.out).absolute())
+    return answer(made, lambda: _series(made), lambda: tables.where({"folder": folder}))
 
 
 def to_dicom_seg(options: Namespace) -> Answer:
     """A segmentation object out of a mask."""
     from autofuse import road
+    from autofuse.cli import tables
 
     made = road.to_dicom_seg(
         options.mask,
@@ -67,11 +71,11 @@ def to_dicom_seg(options: Namespace) -> Answer:
         algorithm=options.algorithm,
         workspace=options.workspace,
     )
-    return answer(made, lambda: _segments(made))
+    return answer(made, lambda: _segments(made), lambda: tables.where({"segmentation": made.file}))
 
 
 def _series(made: CaseRead) -> Table:
-    """A line for each series: what it is, its grid, and the file."""
+    """A line for each series: what it is, its grid, and the file's name."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -81,17 +85,17 @@ def _series(made: CaseRead) -> Table:
             escape(f"{item.modality} {item.description}".strip()),
             " x ".join(map(str, item.shape)),
             " x ".join(f"{value:.3g}" for value in item.spacing_mm),
-            escape(item.file),
+            escape(Path(item.file).name),
         )
     return table
 
 
 def _segments(made: SegmentationWritten) -> Table:
-    """A line for each segment, and the file."""
+    """A line for each segment."""
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("segment", "voxels", caption=escape(made.file))
+    table = Table("segment", "voxels")
     for name, voxels in made.segments:
         table.add_row(escape(name), str(voxels))
     return table

@@ -155,13 +155,13 @@ def read_label_names(source: Folder, workspace: Folder | None = None) -> Labels:
     from autofuse.dataset.opening import open_dataset
     from autofuse.dataset.problems import Findings
     from autofuse.road.models import choose_model
-    from autofuse.road.places import dataset_folder, imported_model
+    from autofuse.road.places import imported_model
 
     path = Path(source)
     if not path.is_file():
         if imported_model(source, workspace) is not None:
             return choose_model(source, workspace).dataset.labels
-        folder = dataset_folder(source)
+        folder = _labels_folder(source)
         if not (folder / "dataset.json").is_file():
             return open_dataset(folder).labels
         path = folder / "dataset.json"
@@ -215,6 +215,22 @@ def _told(file: Path, series: Series, image: Image, first: Series) -> SeriesRead
         spacing_mm=series.geometry.spacing_mm,
         warnings=(*image.warnings, *_odd_frame(series, first)),
     )
+
+
+def _labels_folder(source: Folder) -> Path:
+    """The data set's folder that ``source`` stands for."""
+    from autofuse.road.places import dataset_folder
+
+    try:
+        return dataset_folder(source)
+    except DataError:
+        raise DataError(
+            "Nothing says what the mask's values mean.",
+            file=source,
+            found="no file, folder or imported model of this name",
+            expected="a dataset.json, a data set's folder, or the name of an imported model",
+            remedy="Name one with --labels.",
+        ) from None
 
 
 def _require_free(case: str, folder: Path, channels: int) -> None:

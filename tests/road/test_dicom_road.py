@@ -146,6 +146,8 @@ def test_what_does_not_fit_is_refused(mask: NDArray[np.uint8], tmp_path: Path) -
     write_labels(tmp_path / "mask.nii.gz", mask, Geometry(grid.shape, grid.spacing_mm, (0, 0, 0), grid.direction))
     with pytest.raises(DataError, match="does not lie on the series' grid"):
         _segment(tmp_path)
+    with pytest.raises(DataError, match="what the mask's values mean"):
+        _segment(tmp_path, labels="no_such_model")
     assert not (tmp_path / "seg.dcm").exists()
 
 
