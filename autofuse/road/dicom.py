@@ -269,7 +269,7 @@ def _odd_frame(item: Series, first: Series) -> tuple[str, ...]:
     """A warning where positions in a series need not mean the same place as in the first."""
     if item is first or item.text("FrameOfReferenceUID") == first.text("FrameOfReferenceUID") != "":
         return ()
-    return ("it has another coordinate system than the first series: look at them laid over each other",)
+    return ("it need not share a coordinate system with the first series: look at them laid over each other",)
 
 
 def _require_algorithm(name: str) -> None:
