@@ -145,7 +145,7 @@ def _sorted_series(folder: Path, files: Sequence[Path], headers: Sequence[Datase
     shape = (len(headers), int(first.Rows), int(first.Columns))
     if int(np.prod(shape, dtype=object)) > max_voxels or min(shape) < 1:
         raise DataError("The series has an impossible size.", file=folder, found=" x ".join(map(str, shape)))
-    along_row, along_column = (axis / np.linalg.norm(axis) for axis in (plane[:3], plane[3:6]))
+    along_row, along_column = (np.array(axis) / np.linalg.norm(axis) for axis in (plane[:3], plane[3:6]))
     normal = np.cross(along_row, along_column)
     positions = np.array([[float(value) for value in header.ImagePositionPatient] for header in headers])
     order = np.argsort(positions @ normal, kind="stable")
