@@ -12,6 +12,7 @@ from autofuse.cli import given, tables
 from autofuse.cli import result_actions as results
 from autofuse.cli.answers import Answer, answer
 from autofuse.cli.pilot_answer import pilot_answer
+from autofuse.cli.submit_answer import submit_answer, with_submission
 from autofuse.foundation.errors import DataError, PartialError
 from autofuse.road.places import demo_workspace, workspace_of
 
@@ -90,6 +91,8 @@ def _train(options: Namespace) -> Answer:
 
 
 def _run(options: Namespace) -> Answer:
+    if options.submit is not None:
+        road.require_submittable(options.dataset, options.submit)  # told before hours of training, not after
     report = road.run(
         options.dataset,
         folds=options.folds,
@@ -102,7 +105,8 @@ def _run(options: Namespace) -> Answer:
     )
     place = workspace_of(options.dataset, options.workspace)
     shown, more = pilot_answer(options, place)
-    return _ending(report, place.folder, *shown, **more)
+    ended = _ending(report, place.folder, *shown, **more)
+    return ended if options.submit is None else with_submission(ended, options)
 
 
 def _align(options: Namespace) -> Answer:
@@ -182,6 +186,7 @@ ACTIONS: dict[str, Callable[[Namespace], Answer]] = {
     "scribble": _scribble,
     "export": results.export_model,
     "import": results.import_model,
+    "submit": submit_answer,
     "demo": _demo,
     "info": _info,
 }

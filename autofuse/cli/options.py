@@ -68,6 +68,9 @@ def _run(parser: ArgumentParser) -> None:
     )
     shared.method(parser)
     shared.pilot(parser, "--minutes, or of the time of training one fold")
+    parser.add_argument(
+        "--submit", metavar="TARGET", help="at the end make a submission, as `autofuse submit --target TARGET` does"
+    )
     shared.device(parser)
 
 
@@ -124,6 +127,14 @@ def _scribble(parser: ArgumentParser) -> None:
     shared.workers(parser)
 
 
+def _submit(parser: ArgumentParser) -> None:
+    from autofuse.cli.submit_options import add_submit_options
+
+    shared.case_work(parser)
+    add_submit_options(parser)
+    shared.device(parser)
+
+
 def _demo(parser: ArgumentParser) -> None:
     parser.add_argument(
         "folder",
@@ -170,6 +181,7 @@ OPTIONS: dict[str, Callable[[ArgumentParser], None]] = {
     "scribble": _scribble,
     "export": results.export_model,
     "import": results.import_model,
+    "submit": _submit,
     "demo": _demo,
     "info": _info,
 }

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Inventory,
         Predicted,
         RunReport,
+        Submitted,
         TrainedFold,
         WrittenPage,
     )
@@ -262,6 +263,22 @@ def imported(made: Imported, workspace: str | None) -> RenderableType:
     )
 
 
+def submitted(made: Submitted) -> RenderableType:
+    """Where the submission is, what is in it, and how a container's rehearsal went."""
+    rows = {"target": made.target, "model": made.model, "submission": made.place}
+    rows["holds"] = f"{len(made.cases)} masks" if made.cases else f"{len(made.files)} files"
+    rehearsal = made.rehearsal
+    if rehearsal is None:
+        return _facts(rows)
+    rows |= {f"rehearsed{' ' * number}": fact for number, fact in enumerate(rehearsal.facts)}
+    rows["limits"] = f"{rehearsal.limit_minutes:g} minutes, {rehearsal.limit_memory_gib:.1f} GiB"
+    for start in rehearsal.starts:
+        name = " without ".join((start.case, *start.without))
+        rows[name] = f"{start.seconds:.1f} s, {start.peak_memory_gib:.2f} GiB, exit code {start.exit_code}"
+        rows |= {f"failed: {name}{' ' * number}": fault for number, fault in enumerate(start.faults)}
+    return _facts(rows | {"rehearsal": "passed" if rehearsal.passed else "FAILED"})
+
+
 def inventory(found: Inventory) -> Group:
     """Versions, machine, plug-ins and workspace."""
     from rich.console import Group
@@ -274,6 +291,7 @@ def inventory(found: Inventory) -> Group:
         "packages": ", ".join(f"{name} {number}" for name, number in found.packages.items()),
         "planners": ", ".join(f"{name} ({value})" for name, value in found.planners.items()),
         "trainers": ", ".join(f"{name} ({value})" for name, value in found.trainers.items()),
+        "submissions": ", ".join(f"{name} ({value})" for name, value in found.submissions.items()),
     }
     parts: list[RenderableType] = [_facts(rows)]
     state = found.workspace

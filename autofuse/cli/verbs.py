@@ -230,6 +230,25 @@ VERBS: tuple[Verb, ...] = (
         ),
     ),
     Verb(
+        "submit",
+        "make what a challenge takes, checked",
+        "Makes a submission of the test cases' masks (folder, brats, flare), predicting first what is missing: names, "
+        "grids, types, values and completeness are checked, and what would be turned away is refused with reasons. Or "
+        "of the model (grand-challenge): a folder that Docker builds a container from, rehearsed here without Docker "
+        "as the challenge will run it: another user, read-only input, no network, time and memory measured, output "
+        "checked. Ends with exit code 6 where the rehearsal fails. Strangers' targets are found by entry point.",
+        (
+            ("autofuse submit Dataset101_BraTS13 --target brats", "a zip of masks, into the workspace"),
+            ("autofuse submit Dataset101_BraTS13 --target folder -i new_scans -o masks.zip", "of any images"),
+            (
+                "autofuse submit Dataset101_BraTS13 --target grand-challenge --interface T1=/input/images/t1-mri "
+                "--interface 'FLAIR?=/input/images/flair-mri'",
+                "a container; cases may lack FLAIR",
+            ),
+            ("autofuse submit Dataset101_BraTS13 --target grand-challenge --rehearse", "try it again as it is"),
+        ),
+    ),
+    Verb(
         "align",
         "bring all images of one patient onto one grid",
         "Registers every image rigidly onto the reference, resamples it onto the reference's grid and writes it, with "
@@ -270,8 +289,8 @@ VERBS: tuple[Verb, ...] = (
     Verb(
         "info",
         "show versions, the machine, and what a workspace holds",
-        "Prints versions, cores, memory and precision of this machine, the planners and trainers that are "
-        "installed, and for a data set what exists in its workspace and what is finished.",
+        "Prints versions, cores, memory and precision of this machine, the planners, trainers and "
+        "submission targets that are installed, and for a data set what exists in its workspace and what is finished.",
         (
             ("autofuse info", "this installation and this machine"),
             ("autofuse info Dataset104_Hippocampus", "also what was done for this data set"),

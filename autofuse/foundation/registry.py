@@ -1,4 +1,4 @@
-"""Planners and trainers found by entry point: ours are found exactly as anybody's are."""
+"""Planners, trainers and submission targets found by entry point: ours are found exactly as anybody's are."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from autofuse.foundation.errors import UsageError
 
 PLANNERS = "autofuse.planners"
 TRAINERS = "autofuse.trainers"
+SUBMISSIONS = "autofuse.submissions"
 
 
 def registered(group: str) -> dict[str, EntryPoint]:

@@ -19,6 +19,7 @@ from autofuse.road.results import Predicted, RunReport
 from autofuse.road.runs import TrainedFold
 from autofuse.road.scribbling import scribble
 from autofuse.road.steps import check, evaluate, fingerprint, info, plan, predict, preprocess, select, train
+from autofuse.road.submitting import Submitted, require_submittable, submit
 from autofuse.road.whole import run
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Inventory",
     "Predicted",
     "RunReport",
+    "Submitted",
     "TrainedFold",
     "WrittenPage",
     "align",
@@ -54,8 +56,10 @@ __all__ = [
     "predict",
     "preprocess",
     "report",
+    "require_submittable",
     "run",
     "scribble",
     "select",
+    "submit",
     "train",
 ]

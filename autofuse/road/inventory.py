@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from autofuse.foundation.machine import available_memory_gib, cpu_threads, default_precision, free_disk_gib
-from autofuse.foundation.registry import PLANNERS, TRAINERS, registered
+from autofuse.foundation.registry import PLANNERS, SUBMISSIONS, TRAINERS, registered
 from autofuse.foundation.values import StoredValue, Value
 from autofuse.foundation.workspace import Workspace
 
@@ -42,7 +42,7 @@ class Inventory(StoredValue):
     """This installation, this machine, and a workspace if one was asked about.
 
     Attributes:
-        planners, trainers: registered names and what each stands for; nothing is imported.
+        planners, trainers, submissions: registered names and what each stands for; nothing is imported.
         precision: what the CPU computes in natively.
     """
 
@@ -59,6 +59,7 @@ class Inventory(StoredValue):
     precision: str
     planners: dict[str, str]
     trainers: dict[str, str]
+    submissions: dict[str, str]
     workspace: WorkspaceState | None = None
 
 
@@ -78,6 +79,7 @@ def take_inventory(workspace: Workspace | None = None) -> Inventory:
         precision=default_precision("cpu"),
         planners={name: point.value for name, point in registered(PLANNERS).items()},
         trainers={name: point.value for name, point in registered(TRAINERS).items()},
+        submissions={name: point.value for name, point in registered(SUBMISSIONS).items()},
         workspace=None if workspace is None else look_into(workspace),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 from autofuse.dataset import open_dataset
@@ -58,3 +59,38 @@ def test_a_strangers_trainer_travels_the_whole_road(stranger: dict[str, str], tm
     assert report["predicted_cases"] == 1
     masks = tmp_path / "work" / "Dataset001_Phantom" / report["predictions"]
     assert [mask.name for mask in masks.glob("*.nii.gz")] == [f"{open_dataset(raw).test_cases[0].id}.nii.gz"]
+
+
+SUBMITS = """
+import sys
+import zipfile
+from pathlib import Path
+from autofuse.foundation.registry import SUBMISSIONS, registered
+from autofuse.sharing.submissions.target import make_target
+from autofuse.sharing.submissions.wheels import packed_distributions, requirements, write_wheel
+target = make_target("case_list", {"separator": ";"})
+assert target.place("m") == "m.csv" and target.separator == ";" and "brats" in registered(SUBMISSIONS)
+packages = packed_distributions(["cross_entropy_only", "supervised"])
+for package in packages:
+    print(write_wheel(package, Path(sys.argv[1])).name)
+assert "cross-entropy" not in requirements(packages, gpu=False)
+"""
+
+
+def test_a_strangers_target_is_found_and_containers_bring_a_strangers_trainer(
+    stranger: dict[str, str], tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SUBMITS, str(tmp_path)],
+        env=stranger,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    own, theirs = done.stdout.split()
+    assert own.startswith("autofuse-") and theirs == "cross_entropy_only-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(tmp_path / theirs) as wheel:
+        assert {"cross_entropy_only.py", "case_list.py"} <= set(wheel.namelist())
+        assert b"autofuse.trainers" in wheel.read("cross_entropy_only-1.0.dist-info/entry_points.txt")
