@@ -6,8 +6,9 @@
 
 All arms of a comparison have one patch, width and batch, one number of steps and the same seeds. They are judged by
 their final weights; differences from concatenation and from the brightest voxel come with a 95 % paired bootstrap
-interval over people and seeds. ``brightest`` is the follower on the plain maximum: nobody learns to fuse. Results go to
-``benchmarks/results/fused_*.json``. What is made lies in ``--work``; an interrupted benchmark goes on there.
+interval over people and seeds. ``brightest`` and ``mean`` are the follower on the plain maximum and mean: nobody learns
+to fuse. Results go to ``benchmarks/results/fused_*.json``. What is made lies in ``--work``; an interrupted benchmark
+goes on there.
 """
 
 from __future__ import annotations
@@ -51,13 +52,18 @@ def fusing(name: str, **settings: Any) -> Arm:
     return Arm(name, {}, as_planned_for_all("image_level"), trainer="fuse4seg", settings=settings)
 
 
-CONCATENATED, BRIGHTEST = Arm("concatenated", {}, trainer="supervised"), fusing("brightest", bilevel="fixed")
+CONCATENATED, BRIGHTEST = (
+    Arm("concatenated", {}, trainer="supervised"),
+    fusing("brightest", bilevel="fixed", aggregate="max"),
+)
 ARMS = {
     arm.name: arm
     for arm in (
         CONCATENATED,
         BRIGHTEST,
+        fusing("mean", bilevel="fixed"),
         *(fusing(mode, bilevel=mode) for mode in MODES),
+        *(fusing(f"{mode}_from_brightest", bilevel=mode, aggregate="max") for mode in MODES[:2]),
         fusing("joint_and_sources", bilevel="joint", sees="fused_and_sources"),
     )
 }

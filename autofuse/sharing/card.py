@@ -182,16 +182,16 @@ def _scored(model: SharedModel, ensemble: Ensemble | None) -> list[str]:
     scores = model.scores
     head = ["## How good it was", "", *([] if model.choice is None else [*what_choosing_is_worth(model.choice), ""])]
     if scores is None:
-        said = "how good it is, is not known" if model.choice is None else "of single classes nothing is known"
-        return [*head, f"No held-out case was scored: {said}."]
+        unknown = "No held-out case was scored: how good it is, is not known."
+        return [*head, unknown if model.choice is None else "Distances and surfaces were not scored."]
     rows = [
         (item.name, *(statistic(item.statistics.get(key, Statistic(n=0))) for key, _ in _SCORES), str(item.n_missed))
         for item in scores.classes
     ]
-    alone = "" if ensemble is None else f"{model.run} alone, nothing done to its masks: "
+    whose = "On" if ensemble is None else f"{model.run} alone, with nothing done to its masks, on"
     return [
         *head,
-        f"{alone}On {scores.cases} cases of {scores.subjects} subjects that had not trained the fold which segmented "
+        f"{whose} {scores.cases} cases of {scores.subjects} subjects that had not trained the fold which segmented "
         "them; mean [95 % bootstrap interval]:",
         "",
         *table(("class", *(title for _, title in _SCORES), "missed in"), rows),

@@ -40,7 +40,11 @@ def how_it_decides(ensemble: Ensemble) -> list[str]:
 
 def what_choosing_is_worth(choice: Choice) -> list[str]:
     """How the members did alone, and the whole on subjects that did not choose it."""
-    rows = [(item.run, statistic(item.dice)) for item in choice.members]
+    names = list(dict.fromkeys(name for item in choice.members for name in item.per_structure))
+    rows = [
+        (item.run, statistic(item.dice), *(_dice(item.per_structure.get(name)) for name in names))
+        for item in choice.members
+    ]
     nested = choice.nested
     if nested is None:
         worth = "Too few subjects were held out to say what the members are worth together."
@@ -55,10 +59,14 @@ def what_choosing_is_worth(choice: Choice) -> list[str]:
         f"Members, weights and post-processing were chosen by {choice.cases} held-out cases of {choice.subjects} "
         "subjects.",
         "",
-        *table(("member alone", "Dice"), rows),
+        *table(("member alone", "Dice", *names), rows),
         "",
         worth,
     ]
+
+
+def _dice(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _gain(value: PairedInterval) -> str:

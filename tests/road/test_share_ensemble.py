@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,8 @@ from autofuse.dataset.raw import load_case
 from autofuse.evaluation.ensemble import Ensemble
 from autofuse.foundation.errors import ModelError
 from autofuse.foundation.workspace import Workspace
-from autofuse.images import read_label_image
+from autofuse.inference.case import predict_case
+from autofuse.inference.prediction import PredictOptions
 from autofuse.inference.recipe import Recipe, StructureSteps
 from autofuse.road.competing import find_competition
 from autofuse.road.models import choose_model
@@ -28,6 +29,7 @@ from autofuse.road.selecting import member_of
 from autofuse.sharing.contract import Contract
 from autofuse.sharing.layout import is_weights
 from autofuse.sharing.types import SharedModel
+from autofuse.training.model import load_model
 
 
 @dataclass(frozen=True)
@@ -171,12 +173,17 @@ def test_networks_come_with_weights_and_post_processing(shared: Shared, tmp_path
     assert [member.weight for member in contract.members] == pytest.approx([1 / 3, 2 / 3])
     assert contract.postprocessing == shared.ensemble.recipe.steps and contract.temperature == 1.5
     assert "largest component only" in (Path(made.folder) / "README.md").read_text()
-    images = shared.raw / "imagesTs"
-    road.predict(shared.raw, workspace=shared.place.root, images=images, out=tmp_path / "out", workers=0, device="cpu")
+    crew = choose_model(shared.raw, shared.place.root).crew
+    models = [load_model(fold.folder) for fold in crew.folds]
+    options = PredictOptions(precision="fp32", probabilities=True, steps=shared.ensemble.recipe.steps)
     opened = open_dataset(shared.raw)
     for case in opened.test_cases:
         raw = load_case(opened, case, with_label=False)
+        here = predict_case(models, raw, options, weights=crew.weights)
         arrays = [None if image is None else np.asarray(image.voxels) for image in raw.images]
-        _, mask = segment(Path(made.folder), arrays, raw.geometry.spacing_mm)
-        ours = read_label_image(tmp_path / "out" / f"{case.id}.nii.gz").voxels
-        assert (ours != mask).mean() < 1e-3
+        found, mask = segment(Path(made.folder), arrays, raw.geometry.spacing_mm)
+        assert here.probabilities is not None
+        assert np.abs(here.probabilities.whole().astype(np.float32) - found).max() < 1e-3
+        assert (here.raw_labels() != mask).mean() < 1e-3
+        untouched = predict_case(models, raw, replace(options, steps=()), weights=crew.weights)
+        assert (untouched.indices != here.indices).mean() > 1e-3, "the step does something here"

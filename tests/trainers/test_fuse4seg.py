@@ -66,7 +66,7 @@ def test_every_mode_keeps_the_engines_rules(mode: str) -> None:
 def test_the_plain_aggregate_is_segmented_where_nobody_learns_to_fuse() -> None:
     check_trainer(Fuse4Seg(bilevel="fixed"), settings=(Setting(2, 2),))
     task = example_task(2, 2, topology="image_level")
-    trainer = Fuse4Seg(bilevel="fixed")
+    trainer = Fuse4Seg(bilevel="fixed", aggregate="max")
     batch = example_batch(task)
     fused = trainer.fused(trainer.networks(task), batch)
     torch.testing.assert_close(fused, shown(batch.image, WINDOWS[:2]).amax(1, keepdim=True))

@@ -47,7 +47,7 @@ class Fuse4Seg(Supervised):
         follower_steps: of the follower for each step of the leader.
         warm_up: share of the training in which the leader learns to fuse, without labels.
         fusion_weight: λ; intensity_weight, gradient_weight, decomposition_weight: of the terms of L_fuse.
-        aggregate: what the fused image departs from: the brightest modality, the mean, or the mean by saliency.
+        aggregate: what the fused image departs from: the mean, the brightest modality, or the mean by saliency.
         sees: whether the follower sees the fused image alone, or the modalities too.
         leader_width: channels of the leader's features, even; None for as many as planned memory holds.
         unroll_rate: of the follower's imagined step under ``unrolled``.
@@ -63,7 +63,7 @@ class Fuse4Seg(Supervised):
     intensity_weight: Weight = 1.0
     gradient_weight: Weight = 10.0
     decomposition_weight: Weight = 2.0
-    aggregate: Aggregate = "max"
+    aggregate: Aggregate = "mean"
     sees: Literal["fused", "fused_and_sources"] = "fused"
     leader_width: Annotated[int, Field(ge=2, le=64, multiple_of=2)] | None = None
     unroll_rate: Weight = 0.01
