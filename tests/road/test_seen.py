@@ -17,7 +17,7 @@ from autofuse.inference.folder import PredictedCase
 from autofuse.inference.prediction import Seen
 from autofuse.phantom.options import PhantomOptions
 from autofuse.phantom.write import write_phantom
-from autofuse.road.pictures import _on_reference
+from autofuse.road.pictures import on_reference_grid
 from autofuse.road.prediction import _incomplete
 from autofuse.road.results import Predicted
 
@@ -49,8 +49,8 @@ def test_pictures_show_a_modality_from_another_grid_where_it_lies(tmp_path: Path
     write_phantom(root / "plain", plain)
     write_phantom(root / "own", own)
     there, here = (load_case(d, d.cases[0]) for d in (open_dataset(root / "own"), open_dataset(root / "plain")))
-    shown, original = _on_reference(there, 1), here.images[1]
+    shown, original = on_reference_grid(there, 1), here.images[1]
     assert shown is not None and original is not None and shown.shape == original.voxels.shape
     assert np.corrcoef(shown.ravel(), original.voxels.ravel())[0, 1] > 0.9
     first = there.images[0]
-    assert first is not None and _on_reference(there, 0) is first.voxels
+    assert first is not None and on_reference_grid(there, 0) is first.voxels
