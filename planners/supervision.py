@@ -143,7 +143,8 @@ SUPERVISION_TABLE: tuple[Row[Annotated], ...] = (
     Row(
         "a fused image is made, of cases that are labelled densely",
         FUSE4SEG,
-        "the image is made to be read and to be segmented from (Fuse4Seg)",
+        "the image is made to be read and to be segmented from (Fuse4Seg); it is the plain mean, since learning to "
+        "fuse has not won a comparison yet",
         fused_and_dense,
     ),
     Row("every case is densely labelled", SUPERVISED, "Dice and cross-entropy on every voxel", all_dense),
@@ -295,9 +296,12 @@ def measure_annotation(
 
 
 def _fields(name: str, facts: Annotated) -> dict[str, JsonValue]:
-    """What a method has to know about the data: voxels are compared only where modalities show the same place."""
+    """What a method has to know about the data, and what of it has proved itself: voxels are compared only where
+    modalities show the same place, and nobody learns to fuse until that wins."""
     if name == SELF_TRAINING and facts.sparse:
         return {"teacher": PARTIAL}
+    if name == FUSE4SEG:
+        return {"bilevel": "fixed"}
     return {"aligned": facts.together} if name == COLLABORATION else {}
 
 

@@ -225,7 +225,7 @@ def test_a_fused_image_by_topology_is_refused_with_what_was_measured(name: str, 
 
 def test_who_asks_for_a_fused_image_gets_the_trainer_that_makes_it_readable() -> None:
     plan = plan_for("aligned", **FUSED)
-    assert plan.trainer.name == "fuse4seg"
+    assert plan.trainer.name == "fuse4seg" and plan.trainer.fields["bilevel"] == "fixed"
     assert [item.trainer.name for item in plan.challengers] == ["supervised"]
     assert "a fused image is made" in decision(plan, "trainer").rule
     assert plan_for("aligned").trainer.name == "supervised"
