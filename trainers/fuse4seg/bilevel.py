@@ -52,7 +52,7 @@ def ratio(upper: Tensor, lower: Tensor, follower: Sequence[Tensor]) -> Tensor:
 def one_step_ahead(loss: LossOf, follower: nn.Module, rate: float) -> dict[str, Tensor]:
     """The follower's weights after one step of descent, y - rate ∇ᵧf(x, y), by name; x's gradient passes through.
 
-    Second derivatives are taken (Liu et al., DARTS, arXiv 1806.09055, eq. 7), so the graph of ``loss`` is kept twice.
+    Second derivatives are taken (Liu et al., DARTS, arXiv 1806.09055), so the graph of ``loss`` is kept twice.
 
     Args:
         loss: f, as a function of the follower's weights by name.

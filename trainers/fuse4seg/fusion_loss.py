@@ -3,7 +3,7 @@
     L_fuse = L1(F, agg_m I_m) + 10 L1(|∇F|, max_m |∇I_m|) + 2 Σ_(i<j) cc(D_i, D_j)² / (1.01 + cc(B_i, B_j))
 
 Fuse4Seg (arXiv 2409.10328 v3) names a Frequency Decomposition Loss and a Spatial Gradient Loss without formulas; the
-decomposition is that of CDDFuse (arXiv 2211.14461, eq. 5), summed over pairs, the weights are those of its eq. 6 ff.
+decomposition is that of CDDFuse (arXiv 2211.14461) and its released code, summed over pairs; the weights are ours.
 
 Shape legend: B batch, M modality, W channel of features, S spatial axes (slowest first).
 """

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from autofuse.networks.blocks import AVERAGES, CONVOLUTIONS
 from autofuse.networks.presence import SeesModalities, gate_weights, mean_weights, share_seen
+from autofuse_trainers.fuse4seg.leader_spec import COUPLINGS
 from autofuse_trainers.fuse4seg.window import shown
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Leader(SeesModalities):
         self.spec = spec
         self.encoder = spec.encoder.build()
         self.base = spec.base.build()
-        self.couplings = nn.ModuleList(Coupling(spec) for _ in range(2))
+        self.couplings = nn.ModuleList(Coupling(spec) for _ in range(COUPLINGS))
         self.gate = CONVOLUTIONS[len(spec.kernel)](spec.width, 1, 1)
         self.decoder = spec.decoder.build()
         self.head = spec.head.build()

@@ -22,7 +22,8 @@ Window = tuple[float, float]
 
 
 def window_of(plan: NormalisationPlan) -> Window:
-    """Prepared intensities that are shown black and white: all that a CT or a rescaled image can hold, else ±."""
+    """Prepared intensities that are shown black and white: all that a CT or a rescaled image can hold, else
+    ``STANDARD_SCORES``."""
     if plan.scheme == "rescale_0_1":
         return 0.0, 1.0
     if plan.scheme == "ct" and plan.upper > plan.lower:
