@@ -181,6 +181,37 @@ def rewritten(raw: Path, copy: Path, rewrite: Callable[[Path, Path, Path], None]
     return copy
 
 
+def on(topology: str, decoders: int = 1) -> Change:
+    """The same plan, another network: patch, width and batch stay."""
+
+    def changed(plan: Plan) -> Plan:
+        network = {"topology": topology, "decoders": decoders}
+        configurations = tuple(
+            item.model_copy(update={"network": item.network.model_copy(update=network)}) for item in plan.configurations
+        )
+        return plan.model_copy(update={"configurations": configurations})
+
+    return changed
+
+
+def one_modality(raw: Path, channel: int, folder: Path) -> Path:
+    """A copy of a data set in ``folder`` that has one of its modalities only; made once."""
+    copy = folder / f"{raw.name}_only{channel}"
+    if copy.exists():
+        return copy
+    part = copy.with_name(f"{copy.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    description = json.loads((raw / "dataset.json").read_text())
+    others = [f"*_{int(number):04d}.nii.gz" for number in description["channel_names"] if int(number) != channel]
+    shutil.copytree(raw, part, ignore=shutil.ignore_patterns(*others))
+    for path in sorted(part.glob(f"images*/*_{channel:04d}.nii.gz")):
+        path.rename(path.with_name(path.name.replace(f"_{channel:04d}.", "_0000.")))
+    description["channel_names"] = {"0": description["channel_names"][str(channel)]}
+    (part / "dataset.json").write_text(json.dumps(description))
+    part.rename(copy)
+    return copy
+
+
 def tagged(dice: Dice, seed: int) -> Dice:
     """The same with the seed in the names, so that several seeds can be put together."""
     return {f"seed{seed}/{case}": value for case, value in dice.items()}

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,33 +22,32 @@ from pathlib import Path
 from typing import Any
 
 import arms
-from arms import Arm, Dice, add_arguments, compare, held_out_dice, judge, phantom, show, tagged, train
+from arms import (
+    Arm,
+    Dice,
+    add_arguments,
+    compare,
+    held_out_dice,
+    judge,
+    on,
+    one_modality,
+    phantom,
+    show,
+    tagged,
+    train,
+)
 from results_file import keep
 
 from autofuse.dataset.opening import open_dataset
-from autofuse.plan.types import Plan
 
 MODES = ("joint", "first_order", "gauss_newton", "unrolled")
 SWEPT = (0.01, 0.1, 1.0)
 SWEPT_MODE = "joint"
 
 
-def as_planned_for_all(topology: str) -> arms.Change:
-    """The same plan with another topology: patch, width and batch stay."""
-
-    def changed(plan: Plan) -> Plan:
-        configurations = tuple(
-            item.model_copy(update={"network": item.network.model_copy(update={"topology": topology})})
-            for item in plan.configurations
-        )
-        return plan.model_copy(update={"configurations": configurations})
-
-    return changed
-
-
 def fusing(name: str, **settings: Any) -> Arm:
     """Fuse4Seg, planned at the size of concatenation."""
-    return Arm(name, {}, as_planned_for_all("image_level"), trainer="fuse4seg", settings=settings)
+    return Arm(name, {}, on("image_level"), trainer="fuse4seg", settings=settings)
 
 
 CONCATENATED, BRIGHTEST = (
@@ -69,25 +67,6 @@ ARMS = {
 }
 
 
-def alone(raw: Path, channel: int, work: Path) -> Path:
-    """A copy of a data set that has one modality only; made once."""
-    copy = work / "data" / f"{raw.name}_only{channel}"
-    if copy.exists():
-        return copy
-    part = copy.with_name(f"{copy.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    description = json.loads((raw / "dataset.json").read_text())
-    others = [number for number in description["channel_names"] if int(number) != channel]
-    unwanted = [f"*_{int(number):04d}.nii.gz" for number in others]
-    shutil.copytree(raw, part, ignore=shutil.ignore_patterns(*unwanted))
-    for path in sorted(part.glob(f"images*/*_{channel:04d}.nii.gz")):
-        path.rename(path.with_name(path.name.replace(f"_{channel:04d}.", "_0000.")))
-    description["channel_names"] = {"0": description["channel_names"][str(channel)]}
-    (part / "dataset.json").write_text(json.dumps(description))
-    part.rename(copy)
-    return copy
-
-
 def compared(options: argparse.Namespace) -> dict[str, Any]:
     """Dice of the arms, each less that of concatenation and that of the brightest voxel."""
     dice: dict[str, Dice] = {}
@@ -104,7 +83,7 @@ def compared(options: argparse.Namespace) -> dict[str, Any]:
         for channel, modality in enumerate(opened.modalities if options.alone else ()):
             name = f"{modality.name} alone"
             trained, found = judge(
-                Arm("alone", {}, trainer="supervised"), alone(raw, channel, options.work), options, seed
+                Arm("alone", {}, trainer="supervised"), one_modality(raw, channel, options.work / "data"), options, seed
             )
             dice.setdefault(name, {}).update(tagged(found, seed))
             described[name] = trained.described()

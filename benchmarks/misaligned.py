@@ -11,13 +11,10 @@ by a 95 % paired bootstrap interval over cases and seeds. An interrupted benchma
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
-from pathlib import Path
 from typing import Any
 
 import arms
-from arms import Arm, Dice, add_arguments, compare, mean, phantom, show, tagged, test_dice, train
+from arms import Arm, Dice, add_arguments, compare, mean, one_modality, phantom, show, tagged, test_dice, train
 from results_file import keep
 
 from autofuse.plan.types import Plan
@@ -44,21 +41,6 @@ ARMS = (
 )
 
 
-def first_alone(raw: Path) -> Path:
-    """A copy of a data set that has its first modality only; made once."""
-    copy = raw.with_name(f"{raw.name}_first")
-    if copy.exists():
-        return copy
-    part = copy.with_name(f"{copy.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    shutil.copytree(raw, part, ignore=shutil.ignore_patterns("*_0001.nii.gz"))
-    description = json.loads((part / "dataset.json").read_text())
-    description["channel_names"] = {"0": description["channel_names"]["0"]}
-    (part / "dataset.json").write_text(json.dumps(description))
-    part.rename(copy)
-    return copy
-
-
 def main() -> None:
     """Run, print the table and keep the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -73,7 +55,7 @@ def main() -> None:
         apart = {"shift_mm": SHIFT_MM, "rotated_degrees": ROTATED_DEGREES}
         raw = phantom(options, seed, unlabelled=options.cases - options.labelled, **apart)
         for arm in ARMS:
-            data = first_alone(raw) if arm.name == "one_alone" else raw
+            data = one_modality(raw, 0, raw.parent) if arm.name == "one_alone" else raw
             root = options.work / "workspaces" / f"{arm.name}_{raw.name}_seed{seed}_{options.steps}"
             trained = train(arm, data, root, steps=options.steps, seed=seed)
             described[arm.name] = trained.described()

@@ -21,27 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import arms
-from arms import Arm, Dice, add_arguments, compare, judge, phantom, show
+from arms import Arm, Dice, add_arguments, compare, judge, on, phantom, show
 from results_file import keep
 
 from autofuse.dataset.opening import open_dataset
-from autofuse.plan.types import Plan
 
 SCRIBBLED = {"scribbles": 0.05}
 """Of each class's voxels, on half of the slices."""
-
-
-def on(topology: str, decoders: int = 1) -> arms.Change:
-    """The same plan, another network: patch, width and batch stay."""
-
-    def changed(plan: Plan) -> Plan:
-        network = {"topology": topology, "decoders": decoders}
-        configurations = tuple(
-            item.model_copy(update={"network": item.network.model_copy(update=network)}) for item in plan.configurations
-        )
-        return plan.model_copy(update={"configurations": configurations})
-
-    return changed
 
 
 def cmfnet(name: str, topology: str = "specific_shared", **settings: Any) -> Arm:

@@ -15,9 +15,9 @@ from autofuse.foundation.files import write_bytes
 from autofuse.foundation.machine import default_device
 from autofuse.foundation.values import StoredValue, Value, short_hash
 from autofuse.road.groundwork import waiting_lock
-from autofuse.road.prediction import failures, first_stage_masks
+from autofuse.road.prediction import failures, first_stage_masks, with_test_cases
 from autofuse.road.results import FailedCase
-from autofuse.road.runs import TrainedFold, choose_run, read_plan
+from autofuse.road.runs import TrainedFold, choose_run
 from autofuse.road.steps import Device, Folder, explicit, open_both
 
 if TYPE_CHECKING:
@@ -101,22 +101,13 @@ def fuse(
         ModelError: if that run makes no fused image.
         DataError: if there is nothing to fuse.
     """
-    from autofuse.dataset.opening import images_as_dataset
-
     opened, place = open_both(dataset, workspace)
     trained = choose_run(place, run, folds)
-    source, folder = opened, place.folder / FUSED / trained[0].run / "imagesTs"
-    if images is not None:
-        plan = read_plan(trained[0])
-        source = images_as_dataset(Path(images), plan.modalities, plan.labels, opened.file_ending)
-        folder = place.folder / FUSED / trained[0].run / Path(images).absolute().name
-    if not source.test_cases:
-        raise DataError(
-            "This data set has no test cases.",
-            file=opened.root,
-            remedy="Put images into imagesTs, or name a folder of images with -i.",
-        )
-    return fuse_into(source, trained, source.test_cases, folder if out is None else Path(out), explicit(device))
+    given = None if images is None else Path(images)
+    source = with_test_cases(opened, trained[0], given)
+    name = "imagesTs" if given is None else given.absolute().name
+    folder = place.folder / FUSED / trained[0].run / name if out is None else Path(out)
+    return fuse_into(source, trained, source.test_cases, folder, explicit(device))
 
 
 def fuse_into(
@@ -327,12 +318,7 @@ def fused_beside(
     masks: Path, dataset: Dataset, folds: Sequence[TrainedFold], images: Path | None, device: Device
 ) -> FusedImages:
     """Fused images of the cases whose masks are in ``masks``, in a folder there."""
-    from autofuse.dataset.opening import images_as_dataset
-
-    source = dataset
-    if images is not None:
-        plan = read_plan(folds[0])
-        source = images_as_dataset(images, plan.modalities, plan.labels, dataset.file_ending)
+    source = with_test_cases(dataset, folds[0], images)
     return fuse_into(source, that_fuse(folds) or folds, source.test_cases, masks / FUSED, explicit(device))
 
 

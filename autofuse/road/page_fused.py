@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING
 
 from autofuse.dataset.types import Case, Dataset
 from autofuse.foundation.errors import AutofuseError
+from autofuse.road.fusing import FUSED
+from autofuse.road.page_parts import MOST_SHOWN
 from autofuse.road.page_sources import Sources
 from autofuse.road.spreading import evenly
 
 if TYPE_CHECKING:
     from autofuse.report.fused import FusedCase
     from autofuse.report.page import Section
-
-FUSED = "fused"
-"""Folder beside masks."""
-MOST_SHOWN = 3
 
 
 @dataclass(frozen=True)

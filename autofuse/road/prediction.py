@@ -177,6 +177,27 @@ def coded_ready(dataset: Dataset, fold: TrainedFold, *, mirror: bool, device: st
     return all(item.settings == wanted and f"{item.case}{CODED_ENDING}" in item.files for item in records)
 
 
+def with_test_cases(dataset: Dataset, fold: TrainedFold, images: Path | None) -> Dataset:
+    """``dataset`` itself, or the images in a folder as one whose test cases they are, by the plan of ``fold``.
+
+    Raises:
+        DataError: if there is no case.
+    """
+    from autofuse.dataset.opening import images_as_dataset
+
+    source = dataset
+    if images is not None:
+        plan = read_plan(fold)
+        source = images_as_dataset(images, plan.modalities, plan.labels, dataset.file_ending)
+    if not source.test_cases:
+        raise DataError(
+            "This data set has no test cases.",
+            file=dataset.root,
+            remedy="Put images into imagesTs, or name a folder of images with -i.",
+        )
+    return source
+
+
 def predict_with(
     dataset: Dataset,
     workspace: Workspace,
@@ -199,22 +220,12 @@ def predict_with(
     Raises:
         DataError: if there is nothing to predict.
     """
-    from autofuse.dataset.opening import images_as_dataset
     from autofuse.inference.folder import require_predicted
 
     crew = who if isinstance(who, Crew) else crew_of(who)
-    if images is not None:
-        plan = read_plan(crew.folds[0])
-        source = images_as_dataset(images, plan.modalities, plan.labels, dataset.file_ending)
-        folder = out or workspace.predictions(crew.name) / images.absolute().name
-    else:
-        source, folder = dataset, out or workspace.predictions(crew.name)
-    if not source.test_cases:
-        raise DataError(
-            "This data set has no test cases.",
-            file=dataset.root,
-            remedy="Put images into imagesTs, or name a folder of images with -i.",
-        )
+    source = with_test_cases(dataset, crew.folds[0], images)
+    made = workspace.predictions(crew.name)
+    folder = out or (made if images is None else made / images.absolute().name)
     say(f"Predicting {len(source.test_cases)} cases with {_in_words(crew)}.")
     outcomes = predict_into(
         source,
