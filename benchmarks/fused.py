@@ -17,7 +17,7 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,8 @@ from results_file import keep
 from autofuse.dataset.opening import open_dataset
 
 MODES = ("joint", "first_order", "gauss_newton", "unrolled")
-SWEPT = {"leader_rate": (0.01, 0.1, 0.3, 1.0), "fusion_weight": (0.01, 0.1, 1.0)}
-"""One at a time, the other as it is by default."""
+SWEPT = ((0.1, 0.05, 0.01), (0.1, 0.05, 0.1), (0.0, 0.05, 0.1), (0.1, 0.0, 1.0), (0.01, 0.0, 1.0), (0.0, 0.0, 1.0))
+"""Weight of the fusion loss, share of the training in which nothing else counts, the leader's rate."""
 SWEPT_MODE = "joint"
 
 
@@ -97,25 +97,27 @@ def compared(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def sweep(options: argparse.Namespace) -> dict[str, Any]:
-    """Dice under each value of a setting beside the plain mean, judged by cases that a training fold holds out."""
-    dice: dict[tuple[str, float | None], Dice] = {}
-    swept: list[tuple[str, float | None]] = [("plain mean", None)]
-    swept += [(name, value) for name in options.terms for value in SWEPT[name]]
+    """Dice under each setting in ``SWEPT`` beside the plain mean, judged by cases that a training fold holds out."""
+    dice: dict[str, Dice] = {}
+    asked: dict[str, dict[str, float]] = {}
     for seed in range(options.seeds):
         raw = phantom(options, 100 + seed) if options.data is None else options.data.resolve()
-        for name, value in swept:
-            arm = (
-                ARMS["mean"]
-                if value is None
-                else fusing(f"sweep_{name}_{value:g}", bilevel=SWEPT_MODE, **{name: value})
-            )
+        for arm, values in _swept():
             root = options.work / "workspaces" / f"{arm.name}_{raw.name}_seed{seed}_{options.steps}"
             trained = train(arm, raw, root, steps=options.steps, seed=seed, folds=(options.fold,))
-            dice.setdefault((name, value), {}).update(tagged(held_out_dice(trained), seed))
-    rows = [{"setting": name, "value": value, "dice": arms.mean(found)} for (name, value), found in dice.items()]
-    for row, found in zip(rows[1:], list(dice.values())[1:], strict=True):
-        row["less_plain_mean"] = compare(dice[swept[0]], found)
+            dice.setdefault(arm.name, {}).update(tagged(held_out_dice(trained), seed))
+            asked[arm.name] = values
+    rows: list[dict[str, Any]] = [{"arm": name, **asked[name], "dice": arms.mean(dice[name])} for name in dice]
+    for row in rows[1:]:
+        row["less_plain_mean"] = compare(dice["mean"], dice[row["arm"]])
     return {"mode": SWEPT_MODE, "rows": rows}
+
+
+def _swept() -> Iterator[tuple[Arm, dict[str, float]]]:
+    yield ARMS["mean"], {}
+    for weight, warm_up, rate in SWEPT:
+        values = {"fusion_weight": weight, "warm_up": warm_up, "leader_rate": rate}
+        yield fusing(f"sweep_{weight:g}_{warm_up:g}_{rate:g}", bilevel=SWEPT_MODE, **values), values
 
 
 def cost(options: argparse.Namespace) -> dict[str, Any]:
@@ -168,7 +170,6 @@ def main() -> None:
         add_arguments(command, "fused", shape=(40, 40, 40))
         command.add_argument("--data", type=Path, help="a data set of modalities that lie on each other")
         if name == "sweep":
-            command.add_argument("--terms", nargs="+", choices=sorted(SWEPT), default=list(SWEPT))
             command.add_argument("--fold", type=int, default=1, help="whose held-out cases judge (default: 1)")
         else:
             command.add_argument("--folds", type=int, default=5, help="of the data set, all trained (default: 5)")
