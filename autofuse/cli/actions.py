@@ -13,6 +13,7 @@ from autofuse.cli import result_actions as results
 from autofuse.cli.answers import Answer, answer
 from autofuse.cli.pilot_answer import pilot_answer
 from autofuse.cli.submit_answer import submit_answer, with_submission
+from autofuse.cli.units_answer import unit_answer
 from autofuse.foundation.errors import DataError, PartialError
 from autofuse.road.places import demo_workspace, workspace_of
 
@@ -181,6 +182,7 @@ ACTIONS: dict[str, Callable[[Namespace], Answer]] = {
     "judge-fused": results.judge_fused,
     "compare": results.compare,
     "run": _run,
+    "unit": unit_answer,
     "report": results.report,
     "align": _align,
     "scribble": _scribble,

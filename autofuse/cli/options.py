@@ -8,6 +8,7 @@ from collections.abc import Callable
 from autofuse.cli import dicom, quantities
 from autofuse.cli import result_options as results
 from autofuse.cli import shared_options as shared
+from autofuse.cli import units_options as units
 
 DEFAULT_DEMO = "autofuse_demo"
 
@@ -176,6 +177,7 @@ OPTIONS: dict[str, Callable[[ArgumentParser], None]] = {
     "judge-fused": results.judge_fused,
     "compare": results.compare,
     "run": _run,
+    "unit": units.add_unit,
     "report": results.report,
     "align": _align,
     "scribble": _scribble,

@@ -190,6 +190,16 @@ VERBS: tuple[Verb, ...] = (
         ),
     ),
     Verb(
+        "unit",
+        "do one work unit of a run: what `run --executor` starts",
+        "Does one piece of a run that was divided into work units: prepares a share of the cases, trains one fold with "
+        "one trainer, scores it, predicts a share of the test cases. `autofuse run --executor` and `autofuse worker` "
+        "start these commands by themselves; `autofuse status` names the units. A unit that is done is found done; one "
+        "that stands on others says which are missing; one that another process is at is refused with exit code 5. "
+        "Stopped at any moment, the same command goes on.",
+        (("autofuse unit Dataset104_Hippocampus train.planned.fold_2", "fold 2, trained"),),
+    ),
+    Verb(
         "export",
         "put a trained model into one file for others",
         "Writes a bundle: the weights that predict (safetensors), the plan, versions, a summary of the data and of the "
