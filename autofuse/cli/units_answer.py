@@ -18,7 +18,12 @@ def unit_answer(options: Namespace) -> Answer:
     from autofuse.road.unit_work import do_unit
 
     made = do_unit(
-        options.dataset, options.unit, workspace=options.workspace, workers=options.workers, again=options.again
+        options.dataset,
+        options.unit,
+        workspace=options.workspace,
+        workers=options.workers,
+        again=options.again,
+        patience_s=options.patience,
     )
     return answer(made, lambda: _finished(made))
 

@@ -25,6 +25,7 @@ from autofuse.road.suiting import suited
 from autofuse.training.signals import Interrupted
 from autofuse.units.claims import claimed
 from autofuse.units.ledger import Finished, Ledger
+from autofuse.units.patience import wait_until_ready
 from autofuse.units.shape import Graph, Unit
 
 if TYPE_CHECKING:
@@ -32,12 +33,19 @@ if TYPE_CHECKING:
 
 
 def do_unit(
-    dataset: Folder, name: str, *, workspace: Folder | None = None, workers: int | None = None, again: bool = False
+    dataset: Folder,
+    name: str,
+    *,
+    workspace: Folder | None = None,
+    workers: int | None = None,
+    again: bool = False,
+    patience_s: float = 0.0,
 ) -> Finished:
     """The record of the unit called ``name``, done now, or found where it is done already.
 
     Args:
         again: do it even where it is done; what fits of its outputs is found all the same.
+        patience_s: how long it may take until what the unit stands on is seen to be done, and nobody to be at it.
 
     Raises:
         UsageError: if there is no such unit, or one that it stands on is not done.
@@ -49,6 +57,7 @@ def do_unit(
     ledger = Ledger(place.folder)
     graph = ledger.graph()
     unit = graph.named(name)
+    wait_until_ready(ledger, graph, unit, patience_s)
     with claimed(ledger.claim_file(name), name):
         kept = _kept(ledger, graph, unit)
         if kept is not None and not again:

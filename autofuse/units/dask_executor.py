@@ -19,6 +19,7 @@ from autofuse.foundation.errors import ResourceError, UsageError
 from autofuse.foundation.machine import visible_gpus
 from autofuse.units.dask_task import carry_out
 from autofuse.units.executor import Job, Outcome
+from autofuse.units.patience import patient_command
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -123,7 +124,7 @@ def _wait_for_workers(client: Client) -> None:
     except (NobodyCame, TimeoutError):
         raise ResourceError(
             f"No Dask worker has come within {_WORKERS_S:.0f} s.",
-            remedy="Start some, on machines that see the data set and the workspace: `dask worker ADDRESS --nthreads 1`.",
+            remedy="Start some, on machines that see data set and workspace: `dask worker ADDRESS --nthreads 1`.",
         ) from None
     for address, worker in _workers(client).items():
         if worker["nthreads"] > 1:
@@ -149,7 +150,7 @@ def _submit(job: Job, client: Client) -> dict[str, Future]:
         job.ledger.forgive(name)
         futures[name] = client.submit(
             carry_out,
-            list(job.command(item.unit)),
+            list(patient_command(job, item.unit)),
             str(Path.cwd()),
             str(job.ledger.log_file(name).absolute()),
             environment,
@@ -165,6 +166,7 @@ def _follow(job: Job, client: Client, futures: dict[str, Future]) -> dict[str, s
     """Wait until every task has ended; why, by unit, where one failed (what stands on such a one is not named)."""
     errors: dict[str, str] = {}
     open_ = dict(futures)
+    after = {unit.name: unit.after for unit in job.graph.units}
     seen = time.monotonic()
     with progress("Units on Dask", len(job.graph.units)) as advance:
         advance(len(job.graph.units) - len(futures))
@@ -174,9 +176,7 @@ def _follow(job: Job, client: Client, futures: dict[str, Future]) -> dict[str, s
                 future = open_.pop(name)
                 if future.status == "finished":
                     advance(1, note=name)
-                elif all(
-                    futures[before].status == "finished" for before in job.graph.named(name).after if before in futures
-                ):
+                elif all(before not in futures or futures[before].status == "finished" for before in after[name]):
                     errors[name] = _why(future)
                     say(f"{name} failed: {errors[name]}")
             if _workers(client):

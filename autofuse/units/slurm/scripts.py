@@ -14,6 +14,7 @@ from pathlib import Path
 
 from autofuse.foundation.errors import UsageError
 from autofuse.units.executor import Job
+from autofuse.units.patience import patient_command
 from autofuse.units.slurm.arrays import Array
 from autofuse.units.slurm.settings import AT_ONCE, Settings
 
@@ -149,7 +150,8 @@ def _ranges(numbers: Sequence[int]) -> str:
 def _command(job: Job, array: Array) -> str:
     """The command of a unit, its name left to the shell."""
     unit = next(iter(array.units.values()))
-    return " ".join('"$unit"' if word == unit.name else shlex.quote(word) for word in job.command(unit))
+    words = patient_command(job, unit)
+    return " ".join('"$unit"' if word == unit.name else shlex.quote(word) for word in words)
 
 
 def submit_script(job: Job, arrays: Sequence[Array]) -> str:
