@@ -69,6 +69,7 @@ def _run(parser: ArgumentParser) -> None:
     )
     shared.method(parser)
     shared.pilot(parser, "--minutes, or of the time of training one fold")
+    units.add_executor(parser)
     parser.add_argument(
         "--submit", metavar="TARGET", help="at the end make a submission, as `autofuse submit --target TARGET` does"
     )
@@ -177,6 +178,8 @@ OPTIONS: dict[str, Callable[[ArgumentParser], None]] = {
     "judge-fused": results.judge_fused,
     "compare": results.compare,
     "run": _run,
+    "worker": units.add_worker,
+    "status": units.add_status,
     "unit": units.add_unit,
     "report": results.report,
     "align": _align,

@@ -5,24 +5,10 @@ This table is all that ``autofuse --help`` reads; a verb's options are built whe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from autofuse.cli.units_verbs import UNIT_VERBS
+from autofuse.cli.verb import Verb
 
-
-@dataclass(frozen=True)
-class Verb:
-    """One verb.
-
-    Attributes:
-        summary: one line for the list of verbs.
-        description: a paragraph for the verb's own help.
-        examples: commands with a remark each.
-    """
-
-    name: str
-    summary: str
-    description: str
-    examples: tuple[tuple[str, str], ...]
-
+__all__ = ["VERBS", "Verb", "verb_named"]
 
 VERBS: tuple[Verb, ...] = (
     Verb(
@@ -187,18 +173,13 @@ VERBS: tuple[Verb, ...] = (
         (
             ("autofuse run Dataset104_Hippocampus --minutes 20", "everything within 20 minutes"),
             ("autofuse run Dataset104_Hippocampus --folds all --minutes 600", "five folds, averaged at prediction"),
+            (
+                "autofuse run Dataset104_Hippocampus --folds all --executor local --jobs 2",
+                "the same as work units, two at once",
+            ),
         ),
     ),
-    Verb(
-        "unit",
-        "do one work unit of a run: what `run --executor` starts",
-        "Does one piece of a run that was divided into work units: prepares a share of the cases, trains one fold with "
-        "one trainer, scores it, predicts a share of the test cases. `autofuse run --executor` and `autofuse worker` "
-        "start these commands by themselves; `autofuse status` names the units. A unit that is done is found done; one "
-        "that stands on others says which are missing; one that another process is at is refused with exit code 5. "
-        "Stopped at any moment, the same command goes on.",
-        (("autofuse unit Dataset104_Hippocampus train.planned.fold_2", "fold 2, trained"),),
-    ),
+    *UNIT_VERBS,
     Verb(
         "export",
         "put a trained model into one file for others",

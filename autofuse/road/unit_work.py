@@ -59,8 +59,9 @@ def do_unit(
     unit = graph.named(name)
     wait_until_ready(ledger, graph, unit, patience_s)
     with claimed(ledger.claim_file(name), name):
-        kept = _kept(ledger, graph, unit)
-        if kept is not None and not again:
+        stood_on = _require_ready(ledger, graph, unit)
+        kept = ledger.finished(unit)
+        if kept is not None and kept.stood_on == stood_on and not again:
             say(f"{name} is done already.")
             return kept
         started = time.monotonic()
@@ -72,11 +73,11 @@ def do_unit(
             known = understood(error)
             ledger.fail(unit, 1 if known is None else known.exit_code, str(known or one_line(error)))
             raise
-        return ledger.finish(graph, unit, made, time.monotonic() - started)
+        return ledger.finish(unit, stood_on, made, time.monotonic() - started)
 
 
-def _kept(ledger: Ledger, graph: Graph, unit: Unit) -> Finished | None:
-    """How the unit ended, if it has, and nothing before it has changed since.
+def _require_ready(ledger: Ledger, graph: Graph, unit: Unit) -> dict[str, str]:
+    """What the units before ``unit`` have left.
 
     Raises:
         UsageError: if a unit before it is not done.
@@ -90,8 +91,7 @@ def _kept(ledger: Ledger, graph: Graph, unit: Unit) -> Finished | None:
             found=", ".join(f"{before} ({states[before].state})" for before in missing[:5]),
             remedy="Do those first, or let `autofuse worker DATASET` take units in order.",
         )
-    finished = ledger.finished(unit)
-    return finished if finished is not None and finished.stood_on == stood_on else None
+    return stood_on
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from autofuse.foundation.workspace import Workspace
 from autofuse.units.ledger import Failed, Ledger
 from autofuse.units.shape import Graph, Unit
 
-_SEVERITY = (0, 6, 2, 3, 4, 5, 1, 130, 143)
-"""Exit codes, the worst last: a case among others, a mistake, data, a model, the machine, a bug; then stopped."""
+_SEVERITY = (0, 6, 2, 3, 4, 5, 1)
+"""Exit codes, the worst last: a case among others, a mistake, data, a model, the machine, a bug of ours."""
 
 
 @dataclass(frozen=True)
@@ -52,18 +52,16 @@ class Outcome:
     Attributes:
         done, failed: by name; left: names of those that were not begun, for they stand on a failed one, or were not
             this executor's share.
-        stopped: exit code of an interruption; 0 without.
     """
 
     done: tuple[str, ...] = ()
     failed: dict[str, Failed] = field(default_factory=dict)
     left: tuple[str, ...] = ()
-    stopped: int = 0
 
     @property
     def exit_code(self) -> int:
         """The worst of all units'."""
-        return worst([self.stopped, *(item.exit_code for item in self.failed.values())])
+        return worst(item.exit_code for item in self.failed.values())
 
 
 class Executor(Protocol):

@@ -172,12 +172,12 @@ class Ledger:
             return None
         return found if found.work == unit.work else None
 
-    def finish(self, graph: Graph, unit: Unit, outputs: Sequence[Path], seconds: float) -> Finished:
-        """Write down that the unit is done, and what it left."""
+    def finish(self, unit: Unit, stood_on: Mapping[str, str], outputs: Sequence[Path], seconds: float) -> Finished:
+        """Write down that the unit is done, what it left, and what the units before it had left when it was begun."""
         made = Finished(
             unit=unit.name,
             work=unit.work,
-            stood_on=self.left_before(graph, unit) or {},
+            stood_on=dict(stood_on),
             outputs={path.relative_to(self.folder).as_posix(): _output(path) for path in sorted(set(outputs))},
             place=here(),
             ended=time.time(),
