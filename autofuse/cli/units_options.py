@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from autofuse.cli import quantities
 from autofuse.cli import shared_options as shared
+from autofuse.cli.cluster_options import add_clusters
 
 if TYPE_CHECKING:
     from argparse import _ArgumentGroup
 
-EXECUTORS = ("local",)
+EXECUTORS = ("local", "slurm", "dask")
 
 
 def add_executor(parser: ArgumentParser) -> None:
@@ -21,11 +22,12 @@ def add_executor(parser: ArgumentParser) -> None:
     group.add_argument(
         "--executor",
         choices=EXECUTORS,
-        help="divide the run into work units and have them carried out: local, by processes on this machine (default: "
-        "this process does it all)",
+        help="divide the run into work units and have them carried out: local, by processes on this machine; slurm, as "
+        "jobs of a SLURM cluster; dask, by a Dask cluster (default: this process does it all)",
     )
     add_jobs(group)
     add_division(group)
+    add_clusters(parser)
 
 
 def add_jobs(group: _ArgumentGroup) -> None:
@@ -95,8 +97,8 @@ def add_unit(parser: ArgumentParser) -> None:
         "--patience",
         type=quantities.not_negative,
         default=0.0,
-        metavar="SECONDS",
-        help="wait so long until what it stands on is seen to be done, and nobody to be at it (default: 0)",
+        metavar="N",
+        help="minutes to wait until what it stands on is seen to be done, and nobody to be at it (default: 0)",
     )
     parser.add_argument("--parent", type=quantities.whole, metavar="PID", help=SUPPRESS)
 

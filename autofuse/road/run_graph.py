@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 GROUND, PREPARE, FIRST_STAGE, TRAIN = "ground", "prepare", "first_stage", "train"
 HELD_OUT, SCORE, SELECT, PREDICT, REPORT = "held_out", "score", "select", "predict", "report"
+KINDS = (GROUND, PREPARE, FIRST_STAGE, TRAIN, HELD_OUT, SCORE, SELECT, PREDICT, REPORT)
 PLANNED = "planned"
 """How the plan's own choice of trainer is called in the names of units."""
 HOST_GIB = 4.0

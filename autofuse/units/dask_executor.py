@@ -147,7 +147,6 @@ def _submit(job: Job, client: Client) -> dict[str, Future]:
     for name, item in states.items():
         if item.state == "done":
             continue
-        job.ledger.forgive(name)
         futures[name] = client.submit(
             carry_out,
             list(patient_command(job, item.unit)),

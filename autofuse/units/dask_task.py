@@ -1,19 +1,14 @@
 """What a Dask worker does for a unit: run its command in a process of its own, which ends with the worker.
 
-All that travels between machines is the name of ``carry_out``, the words of a command and an exit code. This module is
-also what that process begins as: ``python -m autofuse.units.dask_task PARENT COMMAND...`` ties itself to its parent and
-becomes the command.
+All that travels between machines is the name of ``carry_out``, the words of a command and an exit code.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-from autofuse.foundation.worker_process import end_with_parent
 
 
 class UnitFailed(Exception):  # noqa: N818
@@ -37,7 +32,7 @@ def carry_out(
     variables = {name: value for name, value in os.environ.items() if name not in environment}
     variables |= {name: value for name, value in environment.items() if value is not None}
     # The kernel counts the end of the thread that starts a process as that of its parent; this one waits for it.
-    child = [sys.executable, "-m", "autofuse.units.dask_task", str(os.getpid()), *command]
+    child = [*command, "--parent", str(os.getpid())]
     with Path(log).open("ab") as stream:
         done = subprocess.run(
             child, cwd=folder, env=variables, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, check=False
@@ -45,8 +40,3 @@ def carry_out(
     if done.returncode != 0:
         raise UnitFailed(f"exit code {done.returncode}")
     return 0
-
-
-if __name__ == "__main__":
-    end_with_parent(int(sys.argv[1]))
-    os.execv(sys.argv[2], sys.argv[2:])

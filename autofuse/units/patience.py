@@ -17,7 +17,7 @@ _FIRST_LOOK_S, _LOOK_EVERY_S = 0.5, 5.0
 
 def patient_command(job: Job, unit: Unit) -> tuple[str, ...]:
     """The command that does ``unit`` on a machine of a cluster, which has just been told that it may begin."""
-    return (*job.command(unit), "--patience", f"{PATIENCE_S:g}")
+    return (*job.command(unit), "--patience", f"{PATIENCE_S / 60:g}")
 
 
 def wait_until_ready(ledger: Ledger, graph: Graph, unit: Unit, patience_s: float) -> bool:
@@ -29,7 +29,7 @@ def wait_until_ready(ledger: Ledger, graph: Graph, unit: Unit, patience_s: float
         if time.monotonic() >= deadline:
             return False
         if not told:
-            say(f"Waiting, up to {patience_s:g} s, until {unit.name} can be seen to be ready.")
+            say(f"Waiting, for {patience_s / 60:g} minutes at most, until {unit.name} can be seen to be ready.")
             told = True
         time.sleep(min(pause_s, max(0.0, deadline - time.monotonic())))
         pause_s = min(_LOOK_EVERY_S, 2 * pause_s)

@@ -28,18 +28,15 @@ _LOCK_WAIT_S = 300.0
 _REMARKS_S = 10.0
 
 _WHY = {
-    "CANCELLED": (143, "The job was cancelled."),
-    "PREEMPTED": (143, "The job was pre-empted and not queued again."),
-    "TIMEOUT": (5, "The time of the job was over; ask for more with --slurm {kind}.time=HOURS:MINUTES:SECONDS."),
-    "OUT_OF_MEMORY": (
-        5,
-        "The job took more memory than it had asked for; ask for more with --slurm {kind}.mem=AMOUNT.",
-    ),
-    "NODE_FAIL": (5, "The node failed."),
-    "BOOT_FAIL": (5, "The node did not start."),
-    "DEADLINE": (5, "The job's deadline was over."),
+    "CANCELLED": "The job was cancelled.",
+    "PREEMPTED": "The job was pre-empted and not queued again.",
+    "TIMEOUT": "The time of the job was over: --slurm {kind}.time=HOURS:MINUTES:SECONDS asks for more.",
+    "OUT_OF_MEMORY": "The job took more memory than it had asked for: --slurm {kind}.mem=AMOUNT asks for more.",
+    "NODE_FAIL": "The node failed.",
+    "BOOT_FAIL": "The node did not start.",
+    "DEADLINE": "The job's deadline was over.",
 }
-_OTHER = (5, "The job ended without a word of autofuse's own.")
+_OTHER = "The job ended without a word of autofuse's own."
 
 
 @dataclass(frozen=True)
@@ -77,8 +74,7 @@ class Slurm:
 
     def _submit(self, job: Job) -> None:
         with lock(job.ledger.units / FOLDER, _LOCK_WAIT_S):
-            known = elements(job.ledger, queue())
-            queued = {name: item.job for name, item in known.items() if item.lives}
+            queued = {name: item.job for name, item in queued_units(job.ledger).items()}
             waiting = waiting_units(job, queued)
             if queued:
                 say(f"{len(queued)} units are in SLURM's queue already.")
@@ -138,6 +134,16 @@ class _Shown:
                     say(f"{name} failed: {item.failed.problem.splitlines()[0]}")
 
 
+def queued_units(ledger: Ledger) -> dict[str, Element]:
+    """The units that SLURM has in its queue, or carries out.
+
+    Raises:
+        ResourceError: if it does not answer.
+    """
+    known = elements(ledger, queue()) if submissions(ledger) else {}
+    return {name: item for name, item in known.items() if item.lives}
+
+
 def waiting_units(job: Job, queued: Mapping[str, str]) -> list[str]:
     """Names of the units that are neither done nor in the queue."""
     states = job.ledger.states(job.graph)
@@ -149,7 +155,7 @@ def write_scripts(job: Job, settings: Settings) -> Submission:
     queued: dict[str, str] = {}
     most = MOST_ELEMENTS
     with suppress(ResourceError):
-        queued = {name: item.job for name, item in elements(job.ledger, queue()).items() if item.lives}
+        queued = {name: item.job for name, item in queued_units(job.ledger).items()}
         most = most_elements(MOST_ELEMENTS)
     with lock(job.ledger.units / FOLDER, _LOCK_WAIT_S):
         return write_submission(job, arrays_of(job.graph, waiting_units(job, queued), queued, most), settings)
@@ -169,9 +175,9 @@ def _outcome(job: Job, last: Mapping[str, Element]) -> Outcome:
 
 
 def _fail(job: Job, unit: Unit, element: Element) -> Failed:
-    code, why = _WHY.get(element.state, _OTHER)
+    why = _WHY.get(element.state, _OTHER)
     told = f"{why.format(kind=unit.kind)} SLURM: {element.in_words()}."
-    return job.ledger.fail(unit, code, told)
+    return job.ledger.fail(unit, ResourceError.exit_code, told)
 
 
 def _how_to_cancel(job: Job) -> str:
