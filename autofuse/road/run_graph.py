@@ -127,7 +127,7 @@ class _Draft:
     plan: Plan | None
 
     def units(self) -> Iterator[Unit]:
-        ground = self._unit(GROUND, gpus=self._gpus())
+        ground = self._unit(GROUND)
         yield ground
         prepared = [*self._shared(PREPARE, len(self.dataset.cases), (ground,))]
         yield from prepared
@@ -144,7 +144,9 @@ class _Draft:
 
     def _trainings(self, trainer: str | None, prepared: Sequence[Unit]) -> Iterator[Unit]:
         folds = self._folds()
-        earlier = [self._unit(FIRST_STAGE, trainer, fold, after=prepared) for fold in folds if self._cascade()]
+        earlier = [
+            self._unit(FIRST_STAGE, trainer, fold, after=prepared) for fold in folds if self._may_cascade(trainer)
+        ]
         yield from earlier
         for fold in folds:
             train = self._unit(TRAIN, trainer, fold, after=[*prepared, *earlier])
@@ -188,7 +190,6 @@ class _Draft:
         *,
         after: Sequence[Unit] = (),
         whole: bool = False,
-        gpus: int | None = None,
     ) -> Unit:
         about: dict[str, JsonValue] = {}
         words = [kind]
@@ -205,41 +206,48 @@ class _Draft:
             about=about,
             work=short_hash([kind, about, asked]),
             after=tuple(unit.name for unit in after),
-            needs=self._needs(kind),
+            needs=needs_of(kind, trainer, self.order, self.plan) or Needs(),
         )
 
-    def _gpus(self) -> int:
-        if self.order.device != "auto":
-            return int(self.order.device == "cuda")
-        if self.plan is not None:
-            return int(self.plan.budget.device == "cuda")
-        from autofuse.foundation.machine import visible_gpus
+    def _may_cascade(self, trainer: str | None) -> bool:
+        return needs_of(FIRST_STAGE, trainer, self.order, self.plan) is not None
 
-        return int(bool(visible_gpus()))
 
-    def _needs(self, kind: str) -> Needs:
-        plan, gpus = self.plan, self._gpus()
-        if plan is None:
-            return Needs(gpus=gpus)
-        last = self._configuration(plan)
-        first = last if last.previous is None else plan.named(last.previous)
-        memory = HOST_GIB if gpus else max(item.memory_gib for item in (first, last)) + SURROUNDINGS_GIB
-        minutes = None
-        if kind in (TRAIN, FIRST_STAGE):
-            minutes = self.order.fold_minutes or _minutes(
-                last if kind == TRAIN else first, self.order.steps or plan.steps
-            )
-        return Needs(gpus=gpus, memory_gib=round(memory, 2), minutes=minutes)
+def needs_of(kind: str, trainer: str | None, order: RunOrder, plan: Plan | None) -> Needs | None:
+    """What a unit of this kind takes, as far as a plan tells; None where the plan leaves it nothing to do.
 
-    def _configuration(self, plan: Plan) -> Configuration:
-        try:
-            return plan.named(self.order.configuration or plan.configuration)
-        except KeyError:
-            return plan.named(plan.configuration)
+    Of another trainer than the plan's nobody knows, before it is asked, whether its own plan has an earlier stage.
+    """
+    gpus = _gpus(order, plan)
+    if plan is None:
+        return Needs(gpus=gpus)
+    last = _planned(order, plan)
+    first = last if last.previous is None else plan.named(last.previous)
+    if kind == FIRST_STAGE and first is last and trainer in (None, plan.trainer.name):
+        return None
+    memory = HOST_GIB if gpus else max(first.memory_gib, last.memory_gib) + SURROUNDINGS_GIB
+    minutes = None
+    if kind in (TRAIN, FIRST_STAGE):
+        minutes = order.fold_minutes or _minutes(first if kind == FIRST_STAGE else last, order.steps or plan.steps)
+    return Needs(gpus=gpus, memory_gib=round(memory, 2), minutes=minutes)
 
-    def _cascade(self) -> bool:
-        """Whether there may be an earlier stage; while there is no plan, nobody knows."""
-        return self.plan is None or self._configuration(self.plan).previous is not None
+
+def _gpus(order: RunOrder, plan: Plan | None) -> int:
+    if order.device != "auto":
+        return int(order.device == "cuda")
+    if plan is not None:
+        return int(plan.budget.device == "cuda")
+    from autofuse.foundation.machine import visible_gpus
+
+    return int(bool(visible_gpus()))
+
+
+def _planned(order: RunOrder, plan: Plan) -> Configuration:
+    """What is asked for, or the plan's choice."""
+    try:
+        return plan.named(order.configuration or plan.configuration)
+    except KeyError:
+        return plan.named(plan.configuration)  # laying the ground will refuse the name
 
 
 def _minutes(configuration: Configuration, steps: int) -> float | None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from autofuse.foundation.console import say
 from autofuse.foundation.errors import ModelError
 from autofuse.foundation.workspace import Workspace
 from autofuse.road.places import workspace_of
 from autofuse.road.results import REPORT_FILE, RunReport
-from autofuse.road.run_graph import GROUND, REPORT, SELECT, settle_graph
-from autofuse.road.run_order import RunOrder
+from autofuse.road.run_graph import GROUND, REPORT, SELECT, needs_of, plan_there, settle_graph
+from autofuse.road.run_order import RunOrder, order_of
 from autofuse.road.steps import Folder, open_both
 from autofuse.units.executor import Executor, Job, Outcome
 from autofuse.units.ledger import Ledger
@@ -22,7 +23,7 @@ from autofuse.units.status import Status, status_of
 
 if TYPE_CHECKING:
     from autofuse.dataset.types import Dataset
-    from autofuse.units.shape import Graph
+    from autofuse.units.shape import Graph, Needs, Unit
 
 LOOKED_AT_AGAIN = (GROUND, SELECT, REPORT)
 """Kinds of units that depend on more than the units before them: the images, and runs that were trained otherwise."""
@@ -135,7 +136,18 @@ def _carried_out(
 def job_of(dataset: Dataset, place: Workspace, graph: Graph, workers: int | None) -> Job:
     """The units of ``graph``, as an executor takes them."""
     options = () if workers is None else ("--workers", str(workers))
-    return Job(Path(dataset.root), place, graph, options)
+    return Job(Path(dataset.root), place, graph, options, _needs(place, graph))
+
+
+def _needs(place: Workspace, graph: Graph) -> Callable[[Unit], Needs | None]:
+    """What units take, by the plan; that there is nothing to do only by one that they will find."""
+    order, ledger = order_of(graph), Ledger(place.folder)
+
+    def needs(unit: Unit) -> Needs | None:
+        known = needs_of(unit.kind, cast("str | None", unit.about.get("trainer")), order, plan_there(place))
+        return known or unit.needs if ledger.finished(graph.units[0]) is None else known
+
+    return needs
 
 
 def _report(job: Job, outcome: Outcome) -> RunReport | None:

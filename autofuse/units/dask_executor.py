@@ -147,6 +147,7 @@ def _submit(job: Job, client: Client) -> dict[str, Future]:
     for name, item in states.items():
         if item.state == "done":
             continue
+        needs = job.needs(item.unit)
         futures[name] = client.submit(
             carry_out,
             list(patient_command(job, item.unit)),
@@ -156,7 +157,7 @@ def _submit(job: Job, client: Client) -> dict[str, Future]:
             before=[futures[before] for before in item.unit.after if before in futures],
             key=f"{name}-{stamp}",
             pure=False,
-            resources={_GPU: item.unit.needs.gpus} if share and item.unit.needs.gpus else None,
+            resources={_GPU: needs.gpus} if share and needs is not None and needs.gpus else None,
         )
     return futures
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from autofuse.foundation.workspace import Workspace
 from autofuse.units.ledger import Failed, Ledger
-from autofuse.units.shape import Graph, Unit
+from autofuse.units.shape import Graph, Needs, Unit
 
 _SEVERITY = (0, 6, 2, 3, 4, 5, 1)
 """Exit codes, the worst last: a case among others, a mistake, data, a model, the machine, a bug of ours."""
@@ -23,12 +23,14 @@ class Job:
     Attributes:
         dataset: as commands on this machine name it; workspace: of that data set.
         options: further words of every unit's command line (``--workers 2``).
+        needs: what a unit takes, as far as it is known by now; None where there turns out to be nothing to do.
     """
 
     dataset: Path
     workspace: Workspace
     graph: Graph
     options: tuple[str, ...] = ()
+    needs: Callable[[Unit], Needs | None] = lambda unit: unit.needs
 
     @property
     def ledger(self) -> Ledger:

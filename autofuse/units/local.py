@@ -117,10 +117,22 @@ class _Loop:
     def _start(self, states: Mapping[str, UnitState]) -> None:
         for unit in self.mine:
             if states[unit.name].state == "ready" and unit.name not in self.running:
-                slot = self.slots.take(unit)
+                needs = self.job.needs(unit)
+                if needs is None:
+                    self._pass_over(unit)
+                    continue
+                slot = self.slots.take(unit.name, needs)
                 if slot is None:
                     return
                 self._begin(unit, slot)
+
+    def _pass_over(self, unit: Unit) -> None:
+        """Write down a unit as done that has nothing to do; somebody else may do so at the same time, alike."""
+        ledger = self.job.ledger
+        stood_on = ledger.left_before(self.job.graph, unit)
+        if stood_on is not None:
+            ledger.finish(unit, stood_on, [], 0.0)
+            say(f"{unit.name}: nothing to do.")
 
     def _begin(self, unit: Unit, slot: Slot) -> None:
         log = self.job.ledger.log_file(unit.name)

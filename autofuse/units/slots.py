@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 
 from autofuse.foundation.machine import available_memory_gib, visible_gpus
-from autofuse.units.shape import Unit
+from autofuse.units.shape import Needs
 
 
 @dataclass(frozen=True)
@@ -46,20 +46,20 @@ class Slots:
         gpus = visible_gpus() if on_gpus else ()
         return cls(jobs=jobs or max(1, len(gpus)), gpus=gpus, memory_gib=available_memory_gib())
 
-    def take(self, unit: Unit) -> Slot | None:
-        """Room for ``unit``; None while there is none. A unit that is alone gets it, whatever it needs."""
+    def take(self, name: str, needs: Needs) -> Slot | None:
+        """Room for the unit called so; None while there is none. One that is alone gets it, whatever it needs."""
         if len(self.taken) >= self.jobs:
             return None
-        needed = unit.needs.memory_gib or 0.0
+        needed = needs.memory_gib or 0.0
         if self.taken and needed + sum(slot.memory_gib for slot in self.taken.values()) > self.memory_gib:
             return None
-        gpus = self._free_gpus()[: unit.needs.gpus]
-        if self.taken and self.gpus and len(gpus) < unit.needs.gpus:
+        gpus = self._free_gpus()[: needs.gpus]
+        if self.taken and self.gpus and len(gpus) < needs.gpus:
             return None
         number = min(set(range(self.jobs)) - {slot.number for slot in self.taken.values()})
-        seen = gpus if self.gpus and (unit.needs.gpus or self.jobs > 1) else None
+        seen = gpus if self.gpus and (needs.gpus or self.jobs > 1) else None
         slot = Slot(number, self._processors(number), seen, needed)
-        self.taken[unit.name] = slot
+        self.taken[name] = slot
         return slot
 
     def give_back(self, name: str) -> None:

@@ -51,7 +51,11 @@ class _Standing(NamedTuple):
 
 
 def arrays_of(
-    graph: Graph, waiting: Collection[str], queued: Mapping[str, str], most: int = MOST_ELEMENTS
+    graph: Graph,
+    waiting: Collection[str],
+    queued: Mapping[str, str],
+    most: int = MOST_ELEMENTS,
+    needs: Callable[[Unit], Needs | None] = lambda unit: unit.needs,
 ) -> tuple[Array, ...]:
     """The units named ``waiting``, as arrays in an order in which they can be submitted.
 
@@ -59,14 +63,16 @@ def arrays_of(
         queued: job by the name of a unit that has been submitted before and has not ended; neither waiting nor queued
             units are done.
         most: units in an array.
+        needs: of a unit, as far as it is known by now; None where there turns out to be nothing to do.
     """
+    known = {name: needs(graph.named(name)) or Needs() for name in waiting}
     arrays: dict[str, Array] = {}
     places: dict[str, tuple[str, int]] = {}
     for level in _levels([unit for unit in graph.units if unit.name in waiting]):
         standing = {unit.name: _standing(unit, arrays, places, queued) for unit in level}
-        for units in _alike(level, lambda unit: (unit.kind, unit.needs.digest(), *standing[unit.name][:-1])):  # noqa: B023
+        for units in _alike(level, lambda unit: (unit.kind, known[unit.name].digest(), *standing[unit.name][:-1])):  # noqa: B023
             for piece in _pieces(units, standing, most):
-                made = _array(piece, standing[units[0].name], arrays)
+                made = _array(piece, known[units[0].name], standing[units[0].name], arrays)
                 arrays[made.name] = made
                 places |= {unit.name: (made.name, number) for number, unit in piece.items()}
     return tuple(arrays.values())
@@ -118,10 +124,10 @@ def _pieces(units: list[Unit], standing: Mapping[str, _Standing], most: int) -> 
     return pieces
 
 
-def _array(units: Mapping[int, Unit], standing: _Standing, arrays: Mapping[str, Array]) -> Array:
+def _array(units: Mapping[int, Unit], needs: Needs, standing: _Standing, arrays: Mapping[str, Array]) -> Array:
     first = next(iter(units.values()))
     count = 1 + sum(array.kind == first.kind for array in arrays.values())
     # The name becomes that of a file and a word of a shell; a graph from a file may call a kind anything.
     plain = re.sub(r"[^A-Za-z0-9_]", "_", first.kind)
     name = plain if count == 1 else f"{plain}-{count}"
-    return Array(name, first.kind, first.needs, dict(units), *standing[:-1])
+    return Array(name, first.kind, needs, dict(units), *standing[:-1])

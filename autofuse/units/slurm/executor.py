@@ -80,7 +80,7 @@ class Slurm:
                 say(f"{len(queued)} units are in SLURM's queue already.")
             if not waiting:
                 return
-            arrays = arrays_of(job.graph, waiting, queued, most_elements(MOST_ELEMENTS))
+            arrays = arrays_of(job.graph, waiting, queued, most_elements(MOST_ELEMENTS), job.needs)
             for name in waiting:
                 job.ledger.forgive(name)
             submission = write_submission(job, arrays, self.settings)
@@ -158,7 +158,8 @@ def write_scripts(job: Job, settings: Settings) -> Submission:
         queued = {name: item.job for name, item in queued_units(job.ledger).items()}
         most = most_elements(MOST_ELEMENTS)
     with lock(job.ledger.units / FOLDER, _LOCK_WAIT_S):
-        return write_submission(job, arrays_of(job.graph, waiting_units(job, queued), queued, most), settings)
+        arrays = arrays_of(job.graph, waiting_units(job, queued), queued, most, job.needs)
+        return write_submission(job, arrays, settings)
 
 
 def _outcome(job: Job, last: Mapping[str, Element]) -> Outcome:
