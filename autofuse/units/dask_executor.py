@@ -192,7 +192,7 @@ def _follow(job: Job, client: Client, futures: dict[str, Future]) -> dict[str, s
 def _why(future: Future) -> str:
     """Why a task has ended without success."""
     error = future.exception()
-    return future.status if error is None else " ".join(f"{type(error).__name__}: {error}".split())
+    return str(future.status) if error is None else " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _outcome(job: Job, errors: dict[str, str]) -> Outcome:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from slurm_here import NoSlurmError, slurm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "road"))  # the tiny data set and the tiny planner
 
 
 @pytest.fixture(scope="session")
