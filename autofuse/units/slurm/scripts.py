@@ -111,7 +111,9 @@ def _options(job: Job, array: Array, settings: Settings, folder: Path) -> list[s
         "kill-on-invalid-dep": "yes",
     }
     needs = array.needs
-    wanted = {"cpus-per-task": str(needs.processors)}
+    wanted: dict[str, str] = {}
+    if needs.processors is not None:
+        wanted["cpus-per-task"] = str(needs.processors)
     if needs.memory_gib is not None:
         wanted["mem"] = f"{max(1, round(needs.memory_gib * _MIB_PER_GIB))}M"
     if needs.gpus and "gpus" not in asked:
