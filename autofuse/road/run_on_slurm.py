@@ -73,7 +73,7 @@ def _require_same(dataset: Folder, workspace: Folder | None, order: RunOrder, qu
     except ModelError:
         return
     if before.order != make_graph(order, opened, plan_there(place)).order:
-        jobs = sorted({element.job.partition("_")[0] for element in queued.values()}, key=int)
+        jobs = sorted({element.array for element in queued.values()}, key=int)
         raise ResourceError(
             "Jobs for units of another order are in SLURM's queue.",
             file=Ledger(place.folder).graph_file,

@@ -182,7 +182,9 @@ def _fail(job: Job, unit: Unit, element: Element) -> Failed:
 
 
 def _how_to_cancel(job: Job) -> str:
-    jobs = [job_id for submission in submissions(job.ledger)[-1:] for job_id in submission.jobs.values()]
+    jobs: list[str] = []
+    with suppress(ResourceError):
+        jobs = sorted({item.array for item in queued_units(job.ledger).values()}, key=int)
     return f"`scancel {' '.join(jobs)}` cancels them." if jobs else "none is in the queue."
 
 

@@ -40,6 +40,11 @@ class Element:
     script: str = ""
 
     @property
+    def array(self) -> str:
+        """The job of the whole array."""
+        return self.job.partition("_")[0]
+
+    @property
     def lives(self) -> bool:
         """Whether it will run, or runs."""
         return self.state in WAITING | RUNNING

@@ -81,7 +81,12 @@ class Submission:
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=_SUBMIT_S, check=False)
         except subprocess.TimeoutExpired:
-            done = subprocess.CompletedProcess(command, 1, "", f"no answer within {_SUBMIT_S:g} s")
+            raise ResourceError(
+                f"SLURM did not take the jobs within {_SUBMIT_S:g} s.",
+                file=self.submit_file,
+                found=f"submitted by then: {', '.join(self.jobs) or 'nothing'}",
+                remedy="Give the same command again: what was submitted is found, and the rest is submitted.",
+            ) from None
         if done.returncode != 0:
             raise ResourceError(
                 "SLURM did not accept the jobs; none was left in its queue.",
