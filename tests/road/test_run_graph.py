@@ -59,7 +59,7 @@ def test_trainers_and_all_folds(opened: tuple[Dataset, Workspace], travelled: Tr
     trained = [unit.name for unit in graph.units if unit.kind == "train"]
     assert trained == [f"train.{name}.fold_{fold}" for name in ("supervised", "partial") for fold in range(5)]
     assert len(graph.named("select").after) == 10
-    assert [unit.name for unit in graph.units if unit.kind == "first_stage"][0] == "first_stage.partial.fold_0"
+    assert next(unit.name for unit in graph.units if unit.kind == "first_stage") == "first_stage.partial.fold_0"
 
 
 def test_without_a_plan_there_may_be_a_first_stage_that_all_folds_wait_for(opened: tuple[Dataset, Workspace]) -> None:

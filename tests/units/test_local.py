@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,7 @@ def test_gpus_are_given_out_one_by_one(tmp_path: Path, monkeypatch: pytest.Monke
     assert {line.gpus for line in lines} == {"4", "7"}
     for gpu in ("4", "7"):
         on_it = sorted((line.begun, line.ended) for line in lines if line.gpus == gpu)
-        assert all(before[1] <= after[0] for before, after in zip(on_it, on_it[1:], strict=False))
+        assert all(before[1] <= after[0] for before, after in pairwise(on_it))
 
 
 def test_units_without_room_in_memory_wait(tmp_path: Path) -> None:
