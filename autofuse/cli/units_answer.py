@@ -125,7 +125,7 @@ def worker_answer(options: Namespace) -> Answer:
     ran = work_on_units(
         options.dataset,
         None if order == RunOrder() else order,
-        Local(jobs=options.jobs, share=options.shard, patience_s=patience_s),
+        Local(jobs=options.jobs, share=options.shard, patience_s=patience_s, together=True),
         workspace=options.workspace,
         workers=options.workers,
         retry=options.retry,

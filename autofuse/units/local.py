@@ -8,6 +8,7 @@ read from the folder, again and again, and a unit that somebody else is at is le
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -45,11 +46,14 @@ class Local:
         jobs: units at once; None for one a GPU, or one.
         share: take only units of the n-th (from 1) of so many shares; None for any.
         patience_s: for units of others, while nobody is at work on them.
+        together: others take units of the same graph at the same time; each begins somewhere else, so that they do
+            not all try the same unit first.
     """
 
     jobs: int | None = None
     share: tuple[int, int] | None = None
     patience_s: float = PATIENCE_S
+    together: bool = False
 
     def run(self, job: Job) -> Outcome:
         """What became of the units; returns when none of this executor's can be done any more.
@@ -59,7 +63,8 @@ class Local:
         """
         mine = job.graph.units if self.share is None else job.graph.share(*self.share)
         on_gpus = any(unit.needs.gpus for unit in mine)
-        return _Loop(job, Slots.of_machine(self.jobs, on_gpus), mine, self.patience_s).run()
+        first = random.SystemRandom().random() if self.together else 0.0
+        return _Loop(job, Slots.of_machine(self.jobs, on_gpus), mine, self.patience_s, first).run()
 
 
 @dataclass
@@ -75,6 +80,7 @@ class _Loop:
     slots: Slots
     mine: Sequence[Unit]
     patience_s: float
+    first: float
     running: dict[str, _Running] = field(default_factory=dict)
     tries: dict[str, int] = field(default_factory=dict)
     told: str = ""
@@ -115,16 +121,17 @@ class _Loop:
         )
 
     def _start(self, states: Mapping[str, UnitState]) -> None:
-        for unit in self.mine:
-            if states[unit.name].state == "ready" and unit.name not in self.running:
-                needs = self.job.needs(unit)
-                if needs is None:
-                    self._pass_over(unit)
-                    continue
-                slot = self.slots.take(unit.name, needs)
-                if slot is None:
-                    return
-                self._begin(unit, slot)
+        ready = [item for item in self.mine if states[item.name].state == "ready" and item.name not in self.running]
+        begin = int(self.first * len(ready))
+        for unit in ready[begin:] + ready[:begin]:
+            needs = self.job.needs(unit)
+            if needs is None:
+                self._pass_over(unit)
+                continue
+            slot = self.slots.take(unit.name, needs)
+            if slot is None:
+                return
+            self._begin(unit, slot)
 
     def _pass_over(self, unit: Unit) -> None:
         """Write down a unit as done that has nothing to do; somebody else may do so at the same time, alike."""

@@ -95,7 +95,9 @@ def test_damaged_records_count_as_none(ledger: Ledger) -> None:
 
 def test_a_status_tells_why_where_and_what_to_do(ledger: Ledger) -> None:
     _do(ledger, "ground")
-    ledger.fail(GRAPH.named("train"), 5, "There is not enough memory.\n  found: 1\n  expected: 2\n  remedy: 3\n  more: 4")
+    ledger.fail(
+        GRAPH.named("train"), 5, "There is not enough memory.\n  found: 1\n  expected: 2\n  remedy: 3\n  more: 4"
+    )
     log = ledger.log_file("train")
     log.parent.mkdir()
     log.write_text("said")
