@@ -25,7 +25,7 @@ from pathlib import Path
 PACKAGES = ("slurmctld", "slurmd", "slurm-client", "munge")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol")
 NODES = ("n1", "n2")
-INSTALL_S, START_S = 600.0, 90.0
+INSTALL_S, START_S, END_S = 600.0, 90.0, 45.0
 
 _SLURM_CONF = """\
 ClusterName=autofuse_tests
@@ -183,10 +183,11 @@ def _last_words(folder: Path) -> str:
 
 def _stop(folder: Path, environment: dict[str, str], daemons: list[subprocess.Popen[bytes]]) -> None:
     """End jobs first, then the daemons in the opposite order; whatever does not listen is killed."""
-    if len(daemons) > 1:
-        for arguments in (["scancel", "--full", "--user=root"], ["scancel", "--signal=KILL", "--full", "--user=root"]):
-            subprocess.run(arguments, env=environment, capture_output=True, timeout=60, check=False)
-            time.sleep(0.5)
+    if len(daemons) == 2 + len(NODES):
+        for how in ([], ["--signal=KILL", "--full"]):
+            command = ["scancel", *how, "--user=root"]
+            subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False)
+            _wait_for_jobs(environment, END_S)
     for daemon in reversed(daemons):
         if daemon.poll() is None:
             daemon.send_signal(signal.SIGTERM)
@@ -196,6 +197,15 @@ def _stop(folder: Path, environment: dict[str, str], daemons: list[subprocess.Po
         except subprocess.TimeoutExpired:
             daemon.kill()
             daemon.wait()
+
+
+def _wait_for_jobs(environment: dict[str, str], patience_s: float) -> None:
+    deadline = time.monotonic() + patience_s
+    asked = ["squeue", "--noheader", "--states=RUNNING,COMPLETING"]
+    while time.monotonic() < deadline:
+        if not subprocess.run(asked, env=environment, capture_output=True, timeout=60, check=False).stdout.strip():
+            return
+        time.sleep(0.3)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -17,7 +17,7 @@ from tiny_road import draw
 
 pytestmark = pytest.mark.cluster
 WAIT_S = 3000.0
-KILLED, PREEMPTED = "train.partial.fold_1", "train.supervised.fold_3"
+PREEMPTED, KILLED = "train.supervised.fold_1", "train.partial.fold_1"
 
 
 class Cluster:
@@ -100,12 +100,12 @@ def _wait_for(ready: Callable[[], object], running: subprocess.Popen[bytes] | No
 
 def test_disturbed_jobs_leave_the_bytes_of_a_quiet_run(cluster: Cluster) -> None:
     run = cluster.start()
-    _wait_for(lambda: cluster.is_training(KILLED), run, cluster.words)
-    _kill(cluster, KILLED)
     _wait_for(lambda: cluster.is_training(PREEMPTED), run, cluster.words)
     _preempt(cluster)
     _wait_for(lambda: _seen(cluster, "running", "running on n"), run, cluster.words)
     assert _seen(cluster, "waiting", "pending (Dependency)")
+    _wait_for(lambda: cluster.is_training(KILLED), run, cluster.words)
+    _kill(cluster, KILLED)
     assert run.wait(WAIT_S) == 5, cluster.words()
 
     status = cluster.status()
