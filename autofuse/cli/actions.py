@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from autofuse import road
 from autofuse.cli import dicom, given, tables
 from autofuse.cli import result_actions as results
+from autofuse.cli import units_answer as units
 from autofuse.cli.answers import Answer, answer
 from autofuse.cli.pilot_answer import pilot_answer
 from autofuse.cli.submit_answer import submit_answer, with_submission
@@ -93,6 +94,8 @@ def _train(options: Namespace) -> Answer:
 def _run(options: Namespace) -> Answer:
     if options.submit is not None:
         road.require_submittable(options.dataset, options.submit)  # told before hours of training, not after
+    if units.in_units(options):
+        return _run_in_units(options)
     report = road.run(
         options.dataset,
         folds=options.folds,
@@ -103,9 +106,22 @@ def _run(options: Namespace) -> Answer:
         **given.method(options),
         **given.case_work(options),
     )
+    return _ended(options, report)
+
+
+def _run_in_units(options: Namespace) -> Answer:
+    if options.dry_run:
+        return units.dry_run(options)
+    ran = units.run_outcome(options)
+    if ran.report is None:
+        return units.unfinished(ran)
+    return _ended(options, ran.report, units=lambda: units.units_content(ran))
+
+
+def _ended(options: Namespace, report: road.RunReport, **more: Callable[[], Any]) -> Answer:
     place = workspace_of(options.dataset, options.workspace)
-    shown, more = pilot_answer(options, place)
-    ended = _ending(report, place.folder, *shown, **more)
+    shown, pilot = pilot_answer(options, place)
+    ended = _ending(report, place.folder, *shown, **more, **pilot)
     return ended if options.submit is None else with_submission(ended, options)
 
 
@@ -181,6 +197,9 @@ ACTIONS: dict[str, Callable[[Namespace], Answer]] = {
     "judge-fused": results.judge_fused,
     "compare": results.compare,
     "run": _run,
+    "worker": units.worker_answer,
+    "status": units.status_answer,
+    "unit": units.unit_answer,
     "report": results.report,
     "align": _align,
     "scribble": _scribble,

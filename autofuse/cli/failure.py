@@ -2,66 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 import time
 import traceback
 from pathlib import Path
 from typing import Any
 
-from autofuse.foundation.errors import AutofuseError, ResourceError
+from autofuse.foundation.errors import AutofuseError, one_line, understood
 
 USAGE, INTERRUPTED, TERMINATED = 2, 130, 143
-
-_RESOURCE_ERRNOS = frozenset(
-    {
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EROFS,
-        errno.EACCES,
-        errno.EPERM,
-        errno.ENOMEM,
-        errno.EMFILE,
-        errno.ENFILE,
-        errno.EIO,
-        errno.ENOTDIR,
-        errno.EFBIG,
-    }
-)
-"""What the operating system refuses for want of space, rights or handles; anything else is a bug of ours."""
 
 
 class Terminated(BaseException):
     """SIGTERM, raised on the main thread so that everything on the way out is closed properly."""
-
-
-def understood(error: BaseException) -> AutofuseError | None:
-    """``error`` as a message that a person can act on; None where it is a bug of ours."""
-    if isinstance(error, AutofuseError):
-        return error
-    if _is_out_of_memory(error):
-        return ResourceError(
-            "There is not enough memory.",
-            found=_one_line(error),
-            remedy="Plan for less with --memory, or use fewer --workers.",
-        )
-    if isinstance(error, OSError) and error.errno in _RESOURCE_ERRNOS:
-        return ResourceError(
-            "The operating system refused a file operation.",
-            file=error.filename if isinstance(error.filename, str) else None,
-            found=error.strerror,
-            remedy="Check the free space and your rights there, then run the same command again.",
-        )
-    return None
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, MemoryError):
-        return True
-    # torch is not imported for this: its error class has this name, and the CPU allocator raises a bare RuntimeError.
-    if type(error).__name__ == "OutOfMemoryError":
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def report(error: BaseException, verb: str | None, *, as_json: bool, debug: bool, log_file: Path | None) -> int:
@@ -83,14 +36,9 @@ def report(error: BaseException, verb: str | None, *, as_json: bool, debug: bool
         _tell(known, verb, known.exit_code, as_json=as_json)
         return known.exit_code
     where = f"the traceback is in {logged}" if logged else "run it with --debug to see the traceback"
-    bug = AutofuseError(f"A bug in autofuse: {_one_line(error)}; {where}.")
+    bug = AutofuseError(f"A bug in autofuse: {one_line(error)}; {where}.")
     _tell(bug, verb, 1, as_json=as_json)
     return 1
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__
 
 
 def _log(trace: str, log_file: Path | None) -> Path | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from autofuse.cli import dicom, quantities
 from autofuse.cli import result_options as results
 from autofuse.cli import shared_options as shared
+from autofuse.cli import units_options as units
 
 DEFAULT_DEMO = "autofuse_demo"
 
@@ -68,6 +69,7 @@ def _run(parser: ArgumentParser) -> None:
     )
     shared.method(parser)
     shared.pilot(parser, "--minutes, or of the time of training one fold")
+    units.add_executor(parser)
     parser.add_argument(
         "--submit", metavar="TARGET", help="at the end make a submission, as `autofuse submit --target TARGET` does"
     )
@@ -176,6 +178,9 @@ OPTIONS: dict[str, Callable[[ArgumentParser], None]] = {
     "judge-fused": results.judge_fused,
     "compare": results.compare,
     "run": _run,
+    "worker": units.add_worker,
+    "status": units.add_status,
+    "unit": units.add_unit,
     "report": results.report,
     "align": _align,
     "scribble": _scribble,

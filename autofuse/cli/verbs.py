@@ -5,24 +5,10 @@ This table is all that ``autofuse --help`` reads; a verb's options are built whe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from autofuse.cli.units_verbs import UNIT_VERBS
+from autofuse.cli.verb import Verb
 
-
-@dataclass(frozen=True)
-class Verb:
-    """One verb.
-
-    Attributes:
-        summary: one line for the list of verbs.
-        description: a paragraph for the verb's own help.
-        examples: commands with a remark each.
-    """
-
-    name: str
-    summary: str
-    description: str
-    examples: tuple[tuple[str, str], ...]
-
+__all__ = ["VERBS", "Verb", "verb_named"]
 
 VERBS: tuple[Verb, ...] = (
     Verb(
@@ -187,8 +173,13 @@ VERBS: tuple[Verb, ...] = (
         (
             ("autofuse run Dataset104_Hippocampus --minutes 20", "everything within 20 minutes"),
             ("autofuse run Dataset104_Hippocampus --folds all --minutes 600", "five folds, averaged at prediction"),
+            (
+                "autofuse run Dataset104_Hippocampus --folds all --executor local --jobs 2",
+                "the same as work units, two at once",
+            ),
         ),
     ),
+    *UNIT_VERBS,
     Verb(
         "export",
         "put a trained model into one file for others",

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -20,12 +21,28 @@ class Advance(Protocol):
     def __call__(self, n: float = 1, note: str = "") -> None: ...
 
 
+@dataclass
+class Told:
+    """How far the work of this process is, for whoever follows it.
+
+    Attributes:
+        label, done, total: of what is counted just now.
+        line: what was said last.
+    """
+
+    label: str = ""
+    done: float | None = None
+    total: float | None = None
+    line: str = ""
+
+
 class _Settings:
     """How this process talks; set once by the command line."""
 
     quiet = False
     stderr: Console | None = None
     stdout: Console | None = None
+    followers: tuple[Told, ...] = ()
 
 
 _settings = _Settings()
@@ -63,6 +80,8 @@ def log() -> logging.Logger:
 def say(text: str) -> None:
     """One line for a person, on stderr and in the log."""
     log().info(text)
+    for told in _settings.followers:
+        told.line = text
     if not _settings.quiet:
         from rich.markup import escape
 
@@ -70,8 +89,39 @@ def say(text: str) -> None:
 
 
 @contextmanager
+def following(told: Told) -> Iterator[None]:
+    """Have ``told`` say, for the length of the block, how far the work of this process is."""
+    _settings.followers = (*_settings.followers, told)
+    try:
+        yield
+    finally:
+        _settings.followers = tuple(item for item in _settings.followers if item is not told)
+
+
+def reached(label: str, done: float, total: float) -> None:
+    """Let those who follow know how far the work is; nothing is shown."""
+    for told in _settings.followers:
+        told.label, told.done, told.total = label, done, total
+
+
+@contextmanager
 def progress(label: str, total: float) -> Iterator[Advance]:
     """A live bar with time left on a terminal; elsewhere a line every half minute and one at the end."""
+    done = 0.0
+    reached(label, done, total)
+    with _shown(label, total) as show:
+
+        def advance(n: float = 1, note: str = "") -> None:
+            nonlocal done
+            done += n
+            reached(label, done, total)
+            show(n, note)
+
+        yield advance
+
+
+@contextmanager
+def _shown(label: str, total: float) -> Iterator[Advance]:
     if _settings.quiet:
         yield lambda n=1, note="": None
     elif console().is_terminal:

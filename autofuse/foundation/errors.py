@@ -6,6 +6,7 @@ Exit codes: 0 good · 1 a bug of ours · 2 usage · 3 bad data · 4 bad, foreign
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import ClassVar
 
@@ -94,3 +95,56 @@ class PartialError(AutofuseError):
     """Some cases succeeded and some failed; the results of the others are kept."""
 
     exit_code = 6
+
+
+_RESOURCE_ERRNOS = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.ENOMEM,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.EIO,
+        errno.ENOTDIR,
+        errno.EFBIG,
+    }
+)
+"""What the operating system refuses for want of space, rights or handles; anything else is a bug of ours."""
+
+
+def understood(error: BaseException) -> AutofuseError | None:
+    """``error`` as a message that a person can act on; None where it is a bug of ours."""
+    if isinstance(error, AutofuseError):
+        return error
+    if _is_out_of_memory(error):
+        return ResourceError(
+            "There is not enough memory.",
+            found=one_line(error),
+            remedy="Plan for less with --memory, or use fewer --workers.",
+        )
+    if isinstance(error, OSError) and error.errno in _RESOURCE_ERRNOS:
+        return ResourceError(
+            "The operating system refused a file operation.",
+            file=error.filename if isinstance(error.filename, str) else None,
+            found=error.strerror,
+            remedy="Check the free space and your rights there, then run the same command again.",
+        )
+    return None
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    # torch is not imported for this: its error class has this name, and the CPU allocator raises a bare RuntimeError.
+    if type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def one_line(error: BaseException) -> str:
+    """The kind of an error and its message, without line breaks."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__

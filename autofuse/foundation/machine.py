@@ -81,6 +81,14 @@ def default_device(option: str | None = None) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def visible_gpus() -> tuple[str, ...]:
+    """NVIDIA GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; torch is not loaded for this."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return tuple(name.strip() for name in chosen.split(",") if name.strip() not in ("", "-1", "NoDevFiles"))
+    return tuple(str(number) for number in range(len(list(Path("/proc/driver/nvidia/gpus").glob("*/information")))))
+
+
 def default_precision(device: str) -> Precision:
     """The fastest precision that the device computes natively: bf16, else fp16 on older GPUs, else fp32."""
     if device.startswith("cuda"):

@@ -228,14 +228,15 @@ class _Pool(Generic[T, R]):
             return
         name = self.items[worker.index][0]
         error = ResourceError(
-            "The process that worked on this case " + (why or f"ended with {_status_name(status)}") + ".",
+            "The process that worked on this case " + (why or f"ended with {status_name(status)}") + ".",
             case=name,
             remedy="If memory ran out, use fewer --workers; then run the same command again.",
         )
         self.finish(worker.index, Outcome(name, None, error, time.monotonic() - worker.since))
 
 
-def _status_name(status: int) -> str:
+def status_name(status: int) -> str:
+    """The exit status of a process in words; below zero it is the signal that ended it."""
     if status >= 0:
         return f"exit status {status}"
     try:

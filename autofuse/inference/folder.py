@@ -18,6 +18,7 @@ from autofuse.foundation.console import Advance, log, progress
 from autofuse.foundation.errors import AutofuseError, DataError, PartialError, ResourceError
 from autofuse.foundation.files import sweep_temps
 from autofuse.foundation.locks import lock
+from autofuse.foundation.sharing_out import SHARES
 from autofuse.foundation.workers import Outcome
 from autofuse.inference.case import load_for, predict_loaded, require_fitting
 from autofuse.inference.prediction import LoadedCase, Prediction, PredictOptions, Seen
@@ -57,6 +58,7 @@ def predict_cases(
     weights: Sequence[float] | None = None,
     options: PredictOptions | None = None,
     ensemble: str = "",
+    share: tuple[int, int] | None = None,
 ) -> list[Outcome[PredictedCase]]:
     """Masks ``<case><ending>`` in ``out_folder``, one outcome per case in the order of ``cases``.
 
@@ -70,6 +72,7 @@ def predict_cases(
         weights: of the members; equal without.
         ensemble: hash of the ensemble that they are, for the records.
         options: everything else; overrides the four options before.
+        share: which of how many shares ``cases`` are; shares are written into one folder side by side.
 
     Raises:
         UsageError: no models, or models that do not fit each other.
@@ -80,10 +83,12 @@ def predict_cases(
         mirror=mirror, device=device, memory_gib=memory_gib, probabilities=save_probabilities
     )
     line = _Line(models, dataset, Path(out_folder), options, dict(priors or {}), weights, ensemble)
-    with lock(line.out / RECORDS):
-        sweep_temps(line.out)
-        sweep_temps(line.out / RECORDS)
-        sweep_temps(line.out / UNCERTAINTY)
+    held = line.out / RECORDS if share is None else line.out / RECORDS / SHARES / f"{share[0]}-of-{share[1]}"
+    with lock(held):
+        if share is None:  # a temporary file may be of another share, at work on another machine
+            sweep_temps(line.out)
+            sweep_temps(line.out / RECORDS)
+            sweep_temps(line.out / UNCERTAINTY)
         return line.run(cases, overlap=workers != 0)
 
 

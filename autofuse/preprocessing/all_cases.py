@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from autofuse.foundation.errors import AutofuseError, DataError, ResourceError
 from autofuse.foundation.files import sweep_temps
 from autofuse.foundation.locks import lock
 from autofuse.foundation.machine import cpu_threads, free_disk_gib
+from autofuse.foundation.sharing_out import SHARES, share_of
 from autofuse.foundation.workers import Outcome, run_units
 from autofuse.foundation.workspace import Workspace
 from autofuse.plan.types import Configuration, Plan
@@ -36,12 +38,14 @@ def prepare_dataset(
     workers: int | None = None,
     device: str = "cpu",
     wait_s: float = 0.0,
+    share: tuple[int, int] | None = None,
 ) -> Store:
     """The store of ``configuration`` with every training case prepared; test cases are prepared when predicted.
 
     Cases that are there, undamaged, made by the same plan from the same files, are kept as they are.
 
     Args:
+        share: prepare only the n-th (from 1) of so many shares of the cases; shares are prepared side by side.
         workers: processes; None decides by itself, 0 works in this one (as a GPU always does).
         wait_s: how long to wait for another process that prepares the same cases.
 
@@ -52,9 +56,12 @@ def prepare_dataset(
     digest = plan.preparation_digest(configuration)
     folder = workspace.prepared(configuration.name, digest)
     store = Store(folder)
-    with lock(folder, wait_s):
-        sweep_temps(folder)
-        missing = _missing_cases(store, dataset, digest)
+    cases = dataset.cases if share is None else share_of(dataset.cases, *share)
+    held = folder if share is None else folder / SHARES / f"{share[0]}-of-{share[1]}"
+    with lock(held, wait_s):
+        if share is None:
+            sweep_temps(folder)  # a temporary file may be of another share, at work on another machine
+        missing = _missing_cases(store, dataset, cases, digest)
         if missing:
             _refuse_small_disk(folder, configuration, len(plan.modalities), len(missing))
             work = partial(
@@ -68,7 +75,7 @@ def prepare_dataset(
                 uses_torch=True,
                 memory_gib_each=_memory_gib(configuration, len(plan.modalities)),
             )
-            _raise_problems(outcomes, len(dataset.cases))
+            _raise_problems(outcomes, len(cases))
     return store
 
 
@@ -95,15 +102,15 @@ def prepare_one(
     )
 
 
-def _missing_cases(store: Store, dataset: Dataset, digest: str) -> list[Case]:
-    """Cases to prepare; says why where something unfit is there already. Checksums are verified in parallel."""
-    stale = {case.id: _staleness(store, dataset, case, digest) for case in dataset.cases}
+def _missing_cases(store: Store, dataset: Dataset, cases: Sequence[Case], digest: str) -> list[Case]:
+    """Those of ``cases`` to prepare; says why where something unfit is there. Checksums are verified in parallel."""
+    stale = {case.id: _staleness(store, dataset, case, digest) for case in cases}
     fresh = [case_id for case_id, finding in stale.items() if finding is None]
     damaged = store.damaged(fresh, threads=cpu_threads())
     for case_id, finding in (stale | damaged).items():
         if finding:
             say(f"{case_id}: prepared again, because {finding}")
-    return [case for case in dataset.cases if stale[case.id] is not None or case.id in damaged]
+    return [case for case in cases if stale[case.id] is not None or case.id in damaged]
 
 
 def _staleness(store: Store, dataset: Dataset, case: Case, digest: str) -> str | None:

@@ -16,7 +16,7 @@ from autofuse.dataset.types import Case, Dataset
 from autofuse.foundation.console import say
 from autofuse.foundation.errors import ModelError
 from autofuse.plan.types import Configuration
-from autofuse.road.groundwork import Ground
+from autofuse.road.groundwork import Ground, waiting_lock
 from autofuse.road.runs import TrainedFold, read_fold
 from autofuse.training.run import prior_key
 
@@ -80,7 +80,10 @@ def _predict(ground: Ground, fold: TrainedFold, cases: Sequence[Case], workers: 
     from autofuse.road.prediction import predict_into
 
     folder = fold.folder / FOR_NEXT_STAGE
-    predict_into(ground.dataset, [fold], cases, folder, device=ground.device, workers=workers, mirror=True, strict=True)
+    with waiting_lock(folder):  # second stages of several folds may want masks of the same fold at once
+        predict_into(
+            ground.dataset, [fold], cases, folder, device=ground.device, workers=workers, mirror=True, strict=True
+        )
     return folder
 
 

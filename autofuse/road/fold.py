@@ -98,10 +98,26 @@ def train_fold(
     return _fit(ground, configuration, method, (name, trainer), store, fold, prior_run, taught_by)
 
 
-def prepare(ground: Ground, configuration: Configuration, workers: int | None) -> Store:
-    """The prepared store of ``configuration``; cases that are prepared already are left as they are."""
+def prepare(
+    ground: Ground, configuration: Configuration, workers: int | None, share: tuple[int, int] | None = None
+) -> Store:
+    """The prepared store of ``configuration``; cases that are prepared already are left as they are.
+
+    Args:
+        share: prepare only the n-th (from 1) of so many shares of the cases; shares do not wait for each other.
+    """
     from autofuse.preprocessing.all_cases import prepare_dataset
 
+    if share is not None:
+        return prepare_dataset(
+            ground.dataset,
+            ground.plan,
+            configuration,
+            ground.workspace,
+            workers=workers,
+            device=ground.device,
+            share=share,
+        )
     # Folds that start together want the same store: one prepares it, the others wait and find it.
     with waiting_lock(ground.workspace.folder / "prepared"):
         return prepare_dataset(

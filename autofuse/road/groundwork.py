@@ -74,6 +74,24 @@ def lay_ground(
         return Ground(dataset, workspace, fingerprint, plan, _splits(dataset, workspace))
 
 
+def standing_ground(dataset: Dataset, workspace: Workspace) -> Ground:
+    """The ground that was laid for ``dataset``, as it stands; nothing is measured, and nobody is waited for.
+
+    Raises:
+        ModelError: if a part of it is missing, damaged, or does not fit the others.
+    """
+    fingerprint, plan = Fingerprint.load(workspace.fingerprint), Plan.load(workspace.plan)
+    if plan.fingerprint_digest != fingerprint.digest():
+        raise ModelError(
+            "The plan was made for another fingerprint than the one beside it.",
+            file=workspace.plan,
+            found=plan.fingerprint_digest[:12],
+            expected=fingerprint.digest()[:12],
+            remedy=f"autofuse plan {dataset.root}",
+        )
+    return Ground(dataset, workspace, fingerprint, plan, Splits.load(workspace.splits))
+
+
 def _require_topology(name: str | None) -> None:
     if name not in (None, ANY, *TOPOLOGIES):
         raise UsageError(

@@ -12,6 +12,7 @@ from autofuse.evaluation.scoring import Scoring
 from autofuse.foundation.console import say
 from autofuse.foundation.errors import DataError, ModelError
 from autofuse.foundation.machine import default_device
+from autofuse.foundation.sharing_out import share_of
 from autofuse.foundation.workspace import Workspace
 from autofuse.road.judging import join_scores, judge_held_out, kept_scores
 from autofuse.road.results import FailedCase, IncompleteCase, Predicted
@@ -66,6 +67,7 @@ def predict_into(
     device: str | None = None,
     workers: int | None = None,
     strict: bool = False,
+    share: tuple[int, int] | None = None,
 ) -> list[Outcome[PredictedCase]]:
     """Masks of ``cases`` by the mean of ``who`` in ``folder``, on the native grid; an outcome a case.
 
@@ -74,6 +76,7 @@ def predict_into(
     Args:
         probabilities, coded, uncertainty: what is kept beside masks, as ``PredictOptions`` says.
         strict: raise at the end if any case failed.
+        share: predict only the n-th (from 1) of so many shares of ``cases``; shares are predicted side by side.
     """
     from autofuse.inference.folder import predict_cases, require_predicted
     from autofuse.inference.prediction import PredictOptions
@@ -81,7 +84,10 @@ def predict_into(
 
     crew = who if isinstance(who, Crew) else crew_of(who)
     device = device or default_device()
-    earlier = first_stage_masks(dataset, crew.folds, cases, folder, mirror=mirror, device=device, workers=workers)
+    earlier = first_stage_masks(
+        dataset, crew.folds, cases, folder, mirror=mirror, device=device, workers=workers, share=share
+    )
+    cases = cases if share is None else share_of(cases, *share)
     # Members of an ensemble wait in their folders, so that ten take no more memory than one.
     alone = len(crew.folds) == 1
     models = [load_model(fold.folder, device=device) if alone else open_model(fold.folder) for fold in crew.folds]
@@ -105,6 +111,7 @@ def predict_into(
         weights=crew.weights,
         ensemble=crew.ensemble,
         workers=workers,
+        share=share,
     )
     if strict:
         require_predicted(outcomes)
@@ -131,12 +138,14 @@ def predict_held_out(
     workers: int | None,
     coded: bool = False,
     tell: bool = True,
+    share: tuple[int, int] | None = None,
 ) -> bool:
     """Masks of the cases that ``fold`` held out, in its folder; whether any of them had to be predicted (again).
 
     Args:
         coded: keep probabilities too, for choosing.
         tell: say so before.
+        share: only these of them, as in ``predict_into``.
 
     Raises:
         AutofuseError: if one of them cannot be predicted.
@@ -155,6 +164,7 @@ def predict_held_out(
         device=device,
         workers=workers,
         strict=True,
+        share=share,
     )
     return not all(item.value is not None and item.value.kept for item in outcomes)
 
@@ -211,11 +221,13 @@ def predict_with(
     device: Literal["cpu", "cuda"] | None = None,
     workers: int | None = None,
     need_one: bool = True,
+    share: tuple[int, int] | None = None,
 ) -> Predicted:
     """Masks of the test cases, or of the images in a folder, by the mean of ``who``.
 
     Args:
         need_one: raise if no case at all could be predicted.
+        share: only these cases, as in ``predict_into``.
 
     Raises:
         DataError: if there is nothing to predict.
@@ -226,7 +238,8 @@ def predict_with(
     source = with_test_cases(dataset, crew.folds[0], images)
     made = workspace.predictions(crew.name)
     folder = out or (made if images is None else made / images.absolute().name)
-    say(f"Predicting {len(source.test_cases)} cases with {_in_words(crew)}.")
+    part = "" if share is None else f"Share {share[0]} of {share[1]}: "
+    say(f"{part}Predicting {len(source.test_cases)} cases with {_in_words(crew)}.")
     outcomes = predict_into(
         source,
         crew,
@@ -237,6 +250,7 @@ def predict_with(
         uncertainty=uncertainty,
         device=device,
         workers=workers,
+        share=share,
     )
     if need_one and all(item.error is not None for item in outcomes):
         require_predicted(outcomes)
@@ -344,6 +358,7 @@ def first_stage_masks(
     mirror: bool,
     device: str,
     workers: int | None,
+    share: tuple[int, int] | None = None,
 ) -> dict[str, Path]:
     """The folders of the earlier stages' masks of ``cases``, by their runs; empty where there is no cascade."""
     first: dict[str, dict[int, TrainedFold]] = {}
@@ -355,7 +370,9 @@ def first_stage_masks(
     for run, numbered in first.items():
         found[run] = folder / FIRST_STAGE if len(first) == 1 else folder / FIRST_STAGE / run
         crew = [numbered[number] for number in sorted(numbered)]
-        outcomes = predict_into(dataset, crew, cases, found[run], mirror=mirror, device=device, workers=workers)
+        outcomes = predict_into(
+            dataset, crew, cases, found[run], mirror=mirror, device=device, workers=workers, share=share
+        )
         for item in failures(outcomes):
             say(f"The first stage failed: {item.case}: {item.problem}")
     return found

@@ -68,12 +68,24 @@ class FoldReport(Value):
     held_out_dice: float | None
 
 
+class OtherRun(Value):
+    """A run of another trainer that the same command has trained; fields as of ``RunReport``."""
+
+    run: str
+    configuration: str
+    trainer: str
+    folds: tuple[FoldReport, ...]
+    held_out_dice: float | None = None
+    held_out_scores: str | None = None
+
+
 class RunReport(StoredValue):
     """What `autofuse run` did; stands as report.json in the workspace. Paths are relative to the workspace's folder.
 
     Attributes:
         held_out_dice: over the held-out cases of all folds of this run; None where nothing is held out.
         held_out_scores: folder of their tables.
+        others: runs of further trainers, where several were asked for.
         ensemble: what was chosen from all runs, in words; it is in ensemble.json. None where nothing is held out.
         predictions: folder of the masks of the test cases, or None without test cases.
         incomplete: test cases that were predicted from less than all modalities, whole.
@@ -91,6 +103,7 @@ class RunReport(StoredValue):
     folds: tuple[FoldReport, ...]
     held_out_dice: float | None = None
     held_out_scores: str | None = None
+    others: tuple[OtherRun, ...] = ()
     ensemble: str | None = None
     predictions: str | None = None
     predicted_cases: int = 0

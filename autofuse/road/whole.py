@@ -5,28 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from autofuse.dataset.types import Dataset
 from autofuse.foundation.console import say
 from autofuse.foundation.errors import DataError, UsageError
 from autofuse.foundation.workspace import Workspace
+from autofuse.road.closing import Closing
 from autofuse.road.dials import Asked, Dials
 from autofuse.road.fold import Method, Precision, chosen_trainer, prepare, stages, train_fold
 from autofuse.road.groundwork import Ground, lay_ground
-from autofuse.road.page import add_page
 from autofuse.road.pilot import arbitrate, pilot_seconds
-from autofuse.road.results import REPORT_FILE, FoldReport, RunReport
+from autofuse.road.results import RunReport
 from autofuse.road.runs import TrainedFold, require_fold
 from autofuse.road.steps import Device, Folder, check, explicit, method_of, open_both
 from autofuse.road.suiting import suited
 from autofuse.road.teaching import to_label
 from autofuse.road.timetable import Clock, divide_time, settle_mirroring
-
-if TYPE_CHECKING:
-    from autofuse.evaluation.types import Scores
-    from autofuse.road.prediction import Crew
 
 PROBLEMS_TOLD = 20
 ALL_FOLDS = 5
@@ -78,7 +73,7 @@ def run(
     method = method_of(configuration, trainer, settings, steps, minutes, seed, precision)
     opened, place = open_both(dataset, workspace)
     if not place.fingerprint.exists():
-        _require_good(opened, workers)
+        require_good(opened, workers)
     count = ALL_FOLDS if folds is None else len(folds)
     shared_by = count if minutes is not None else None
     asked = Asked(planner, explicit(device), memory_gib, minutes, shared_by, expect_missing, want_fused, topology)
@@ -111,7 +106,7 @@ def _require_open(configuration: str | None, trainer: str | None, settings: Mapp
         )
 
 
-def _require_good(dataset: Dataset, workers: int | None) -> None:
+def require_good(dataset: Dataset, workers: int | None) -> None:
     """Nothing, if the data set can be used; warnings are told.
 
     Raises:
@@ -173,6 +168,10 @@ class _Road:
             fused=self._to_fuse(),
         )
         method = self.method if table is None else replace(self.method, minutes=table.training_minutes)
+        for earlier in parts[:-1]:
+            # Of a cascade's first stage all folds come first: a case's masks are then from the fold that held it out.
+            for fold in self.folds:
+                train_fold(self.ground, replace(method, configuration=earlier.name), fold, workers=self.workers)
         trained = [train_fold(self.ground, method, fold, workers=self.workers) for fold in self.folds]
         mirror = settle_mirroring(
             self.workspace.folder,
@@ -184,13 +183,12 @@ class _Road:
             judging=self._judging(),
             fused=self._to_fuse(),
         )
-        scores = {fold.fold: self._held_out(fold, mirror) for fold in trained}
-        crew = self._select(trained, mirror)
-        report = self._report(trained, scores, crew, mirror)
-        report = report.model_copy(update={"minutes": round(self._minutes(started), 2)})
-        report.save(self.workspace.folder / REPORT_FILE)
-        add_page(self.workspace, self.dataset.root, report.run)
-        return report
+        closing = Closing(self.ground, self.workers, mirror)
+        for ended in trained:
+            closing.score(ended)
+        # Within a time, other runs compete only if that costs none.
+        crew = closing.choose([trained], only_ready=None if self.clock.minutes is None else trained[0].run)
+        return closing.report([trained], crew, lambda: self._minutes(started))
 
     def _minutes(self, started: float) -> float:
         return (time.monotonic() - min(started, self.clock.started)) / 60
@@ -206,134 +204,6 @@ class _Road:
         if not self.ground.plan.budget.want_fused:
             return 0
         return self._judging() + len(self.dataset.test_cases) * len(self.folds)
-
-    def _held_out(self, fold: TrainedFold, mirror: bool) -> Scores | None:
-        from autofuse.road.judging import judge_held_out
-        from autofuse.road.prediction import predict_held_out
-
-        if not fold.plan.held_out:
-            say(f"Fold {fold.fold} holds nothing out: there is nothing to judge it by.")
-            return None
-        predict_held_out(self.dataset, fold, mirror=mirror, device=self.ground.device, workers=self.workers, coded=True)
-        return judge_held_out(self.dataset, fold, workers=self.workers)
-
-    def _select(self, trained: list[TrainedFold], mirror: bool) -> Crew:
-        """What predicts new cases: chosen from all runs where cases are held out, else what was trained just now."""
-        from autofuse.road.crews import ensemble_crew
-        from autofuse.road.prediction import crew_of
-        from autofuse.road.selecting import select_ensemble
-
-        if not any(fold.plan.held_out for fold in trained):
-            return crew_of(trained)
-        # Within a time, other runs compete only if that costs none.
-        ensemble = select_ensemble(
-            self.dataset,
-            self.workspace,
-            mirror=mirror,
-            device=self.ground.device,
-            workers=self.workers,
-            only_ready=None if self.clock.minutes is None else trained[0].run,
-        )
-        for item in ensemble.evidence.left_out if ensemble.evidence is not None else ():
-            if item.run == trained[0].run:
-                say(f"{item.run} did not compete: {item.why}.")
-        say(f"Chosen for new cases: {ensemble.in_words()}.")
-        return ensemble_crew(self.workspace.runs, ensemble)
-
-    def _report(
-        self, trained: list[TrainedFold], scores: dict[int, Scores | None], crew: Crew, mirror: bool
-    ) -> RunReport:
-        from autofuse.road.judging import join_scores
-
-        first = trained[0]
-        report = RunReport(
-            dataset=self.dataset.name,
-            run=first.run,
-            configuration=first.plan.configuration,
-            trainer=first.plan.trainer,
-            folds=tuple(self._fold_report(fold, scores[fold.fold]) for fold in trained),
-            ensemble=crew.members or None,
-            minutes=0.0,
-        )
-        known = [item for item in scores.values() if item is not None]
-        if known:
-            folder = self.workspace.scores / first.run / "held_out"
-            joined = join_scores(self.dataset, known, folder)
-            report = report.model_copy(
-                update={"held_out_dice": joined.mean_dice, "held_out_scores": self._relative(folder)}
-            )
-        if self.dataset.test_cases:
-            report = self._tests(report, crew, mirror)
-        if self.ground.plan.budget.want_fused:
-            self._fuse(trained, report)
-        return report.model_copy(update={"pictures": self._pictures(trained, report)})
-
-    def _fuse(self, trained: list[TrainedFold], report: RunReport) -> None:
-        """Fused images beside the masks of held-out and of test cases, where the method makes any."""
-        from autofuse.road.fusing import FUSED, fuse_into, that_fuse
-
-        fusing = that_fuse(trained)
-        for fold in fusing:
-            cases = [case for case in self.dataset.cases if case.id in fold.plan.held_out]
-            if cases:
-                fuse_into(self.dataset, [fold], cases, fold.held_out / FUSED, self.ground.device)
-        if fusing and report.predictions is not None:
-            masks = self.workspace.folder / report.predictions
-            fuse_into(self.dataset, fusing, self.dataset.test_cases, masks / FUSED, self.ground.device)
-
-    def _fold_report(self, fold: TrainedFold, scores: Scores | None) -> FoldReport:
-        assert fold.finished is not None
-        return FoldReport(
-            fold=fold.fold,
-            folder=self._relative(fold.folder),
-            steps=fold.finished.steps,
-            minutes=round(fold.finished.seconds / 60, 2),
-            held_out_cases=len(fold.plan.held_out),
-            held_out_dice=None if scores is None else scores.mean_dice,
-        )
-
-    def _tests(self, report: RunReport, crew: Crew, mirror: bool) -> RunReport:
-        from autofuse.evaluation.folder import evaluate_folder
-        from autofuse.road.judging import references_of, subjects_of
-        from autofuse.road.prediction import predict_with
-
-        masks = predict_with(
-            self.dataset,
-            self.workspace,
-            crew,
-            mirror=mirror,
-            device=self.ground.device,
-            workers=self.workers,
-            need_one=False,
-        )
-        changes: dict[str, Any] = {
-            "predictions": self._relative(Path(masks.folder)),
-            "predicted_cases": len(masks.cases),
-            "failed": masks.failed,
-            "incomplete": masks.incomplete,
-        }
-        references = references_of(self.dataset, self.dataset.test_cases)
-        references = {name: path for name, path in references.items() if name in masks.cases}
-        if references:
-            folder = self.workspace.scores / crew.name / "test"
-            scores = evaluate_folder(
-                Path(masks.folder),
-                references,
-                self.dataset.labels,
-                folder,
-                subjects=subjects_of(self.dataset),
-                workers=self.workers,
-            )
-            changes |= {"test_dice": scores.mean_dice, "test_scores": self._relative(folder)}
-        return report.model_copy(update=changes)
-
-    def _pictures(self, trained: list[TrainedFold], report: RunReport) -> tuple[str, ...]:
-        from autofuse.road.pictures import draw_pictures
-
-        return tuple(self._relative(path) for path in draw_pictures(self.dataset, self.workspace, trained, report))
-
-    def _relative(self, path: Path) -> str:
-        return path.relative_to(self.workspace.folder).as_posix()
 
 
 def _seconds_per_step(trained: Sequence[TrainedFold]) -> float:

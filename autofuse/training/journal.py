@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from autofuse.foundation.console import Advance, console, log, progress, say
+from autofuse.foundation.console import Advance, console, log, progress, reached, say
 from autofuse.foundation.errors import ResourceError
 from autofuse.foundation.files import write_bytes
 from autofuse.training.picture import draw_progress
@@ -41,6 +41,7 @@ class Journal:
     def add(self, record: EpochRecord, history: Sequence[EpochRecord], *, last: bool) -> None:
         """Write one more epoch; ``history`` includes it."""
         append_line(self.folder / LOG_NAME, record.model_dump_json())
+        reached("train", record.step, record.steps)
         line = epoch_line(record, self.budget_s)
         if console().is_terminal:  # where the bar shows the same
             log().info("%s: %s", self.title, line)
