@@ -69,7 +69,7 @@ def seated(seat: Seat, device: str) -> Iterator[str]:
         torch.cuda.set_device(own)
     options: dict[str, Any] = {"init_method": "env://"}
     if seat.meeting is not None:
-        options = {"store": dist.FileStore(str(seat.meeting), seat.count)}
+        options = {"store": dist.FileStore(str(seat.meeting), seat.count)}  # type: ignore[attr-defined]
     with _others_alive():
         dist.init_process_group(backend, rank=seat.rank, world_size=seat.count, timeout=PATIENCE, **options)
     _here.rank, _here.count = seat.rank, seat.count
@@ -136,7 +136,7 @@ def mean_over_ranks(values: Tensor) -> Tensor:
     """
     if count() == 1:
         return values
-    found: Tensor = _Mean.apply(values)
+    found: Tensor = _Mean.apply(values)  # type: ignore[no-untyped-call]
     return found
 
 
@@ -145,7 +145,7 @@ def means_over_ranks(tensors: Sequence[Tensor]) -> list[Tensor]:
     if count() == 1 or not tensors:
         return list(tensors)
     flat = mean_over_ranks(torch.cat([tensor.reshape(-1) for tensor in tensors]))
-    pieces = flat.split([tensor.numel() for tensor in tensors])
+    pieces = torch.split(flat, [tensor.numel() for tensor in tensors])
     return [piece.view_as(tensor) for piece, tensor in zip(pieces, tensors, strict=True)]
 
 
@@ -195,7 +195,7 @@ class _Mean(torch.autograd.Function):
 
     @staticmethod
     def backward(_context: Any, *gradients: Any) -> Any:
-        return _Mean.apply(gradients[0])
+        return _Mean.apply(gradients[0])  # type: ignore[no-untyped-call]
 
 
 @contextmanager

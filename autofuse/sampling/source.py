@@ -222,7 +222,7 @@ class PatchSource:
 
 
 def stream_batch(share: float, batch: int, ranks: int = 1) -> int:
-    """A stream's samples in a step, of all ranks: its share of the batch, rounded up to as many (1 or more) for each."""
+    """A stream's samples in a step, of all ranks: its share of the batch, rounded up to as many (1 or more) each."""
     return ranks * -(-max(1, round(share * batch)) // ranks)
 
 

@@ -60,5 +60,5 @@ def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
 def _average(bucket: Sequence[Tensor]) -> None:
     flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
     ranks.average(flat)
-    for tensor, piece in zip(bucket, flat.split([tensor.numel() for tensor in bucket]), strict=True):
+    for tensor, piece in zip(bucket, torch.split(flat, [tensor.numel() for tensor in bucket]), strict=True):
         tensor.copy_(piece.view_as(tensor))

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
 from ranks_trained import RANK_LOST
-from safetensors.torch import load_file
+from side_by_side import DROPS, Done, assert_alike, trained
 from tiny_training import CASES, Tiny, tiny_run, tiny_task
 
 from autofuse.foundation.errors import ModelError
 from autofuse.training.loop import settle_run
 from autofuse.training.run import RunPlan
 
-DROPS: dict[str, Any] = {"dropout_start": 0.0, "dropout_ramp": 0.0, "whole_samples": 0.3}
 METHOD: dict[str, Any] = {"fields": DROPS | {"batch_dice": True, "ema_decay": 0.9}}
 SCENARIOS: tuple[dict[str, Any], ...] = (
     {"name": "alone", "ranks": 1, **METHOD},
@@ -29,50 +26,13 @@ SCENARIOS: tuple[dict[str, Any], ...] = (
 )
 
 
-class Done(NamedTuple):
-    """Where the trainings are, and how each rank of each attempt ended."""
-
-    place: Path
-    ended: dict[str, list[list[int]]]
-
-    def log(self, name: str) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (self.place / name / "log.jsonl").read_text().splitlines()]
-
-    def told(self, name: str) -> str:
-        return "\n".join(path.read_text()[-1500:] for path in sorted(self.place.glob(f"{name}_*.txt")))
-
-
-def trained(place: Path, scenarios: tuple[dict[str, Any], ...]) -> Done:
-    """Trainings of ``scenarios`` in forks of one process."""
-    script = Path(__file__).with_name("ranks_trained.py")
-    command = [sys.executable, str(script), str(place), json.dumps(scenarios)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return Done(place, json.loads(done.stdout))
-
-
-def assert_alike(done: Done, alone: str, shared: str, tolerance: float) -> None:
-    """Losses, terms and gradients of both, epoch by epoch, within a relative tolerance; weights equal on all ranks."""
-    assert done.ended[shared][-1] and set(done.ended[shared][-1]) == {0}, done.told(shared)
-    for one, both in zip(done.log(alone), done.log(shared), strict=True):
-        for name in ("loss", "gradient_norm", "dice"):
-            assert both[name] == pytest.approx(one[name], rel=tolerance, abs=1e-4), name
-        assert both["terms"] == pytest.approx(one["terms"], rel=tolerance, abs=1e-4)
-        assert both["skipped_steps"] == one["skipped_steps"] == 0
-    assert len({path.read_text() for path in (done.place / shared).glob("weights_*")}) == 1
-    expected = load_file(done.place / alone / "last.safetensors")
-    found = load_file(done.place / shared / "last.safetensors")
-    for name, weights in expected.items():
-        torch.testing.assert_close(found[name], weights, rtol=0.02, atol=20 * tolerance)
-
-
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     return trained(tmp_path_factory.mktemp("ranks"), SCENARIOS)
 
 
 def test_two_processes_lose_and_learn_as_one_does(done: Done) -> None:
-    assert_alike(done, "alone", "pair", 1e-4)
+    assert_alike(done, "alone", "pair")
     assert RunPlan.load(done.place / "pair" / "run.json").ranks == 2
 
 
