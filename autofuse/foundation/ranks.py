@@ -19,14 +19,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from autofuse.foundation.errors import AutofuseError
+from autofuse.foundation.errors import ResourceError
 from autofuse.foundation.seat import Seat
 
 PATIENCE = timedelta(days=7)
 """A rank may be busy alone for long (writing, preparing cases); one that has died is noticed at once by its socket."""
 
 
-class RankLost(AutofuseError):  # noqa: N818
+class RankLost(ResourceError):  # noqa: N818
     """Another process of the same training has ended; it says why, this one only that it cannot go on."""
 
 
@@ -209,5 +209,7 @@ def _others_alive() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise RankLost(
-            f"Process {rank() + 1} of {count()} of this training lost the others.", found=str(error)[:300]
+            f"Process {rank() + 1} of {count()} of this training lost the others.",
+            found=str(error)[:300],
+            remedy="The same command goes on from the last checkpoint.",
         ) from error
