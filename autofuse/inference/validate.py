@@ -78,7 +78,8 @@ class Validator:
         for number, predicted, truth in self._predictions(nets, trainer, device, rank, count):
             joint, _ = joint_histogram(truth, predicted, members.shape[1])
             scores = [dice(*counts(joint, member)) for member in members]
-            rows[number] = torch.tensor([UNDEFINED if score is None else score for score in scores]).double()
+            known = [UNDEFINED if score is None else score for score in scores]
+            rows[number] = torch.tensor(known, dtype=torch.float64)
         return rows
 
     def result(self, scores: Tensor) -> ValidationResult:

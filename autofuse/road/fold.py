@@ -160,7 +160,7 @@ def _fit(
     if method.gpus == 1:
         fit(task, trainer, store, run, folder, device=ground.device, validate=validate)
     elif not settled(task, run, folder, ground.device):
-        say(f"{method.gpus} processes train together.")
+        say(f"{method.gpus} processes train together, {'sharing the CPU' if ground.device == 'cpu' else 'a GPU each'}.")
         train_together(method.gpus, folder, store.folder, ground.device, method.precision)
     return read_fold(folder)
 

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING
 
 from autofuse.foundation import console
 from autofuse.foundation.errors import AutofuseError, ResourceError, UsageError
-from autofuse.foundation.machine import default_device
 from autofuse.foundation.seat import Seat, started_seat
 from autofuse.foundation.workers import status_name, talk_descriptor
 
@@ -54,7 +53,7 @@ class Share:
 
 
 def require_gpus(device: str, gpus: int) -> None:
-    """Nothing, if this machine has as many GPUs; on the CPU any number of processes can share it.
+    """Nothing, if this machine has as many GPUs; the CPU, where it is asked for by name, any number of processes share.
 
     Raises:
         UsageError: if it has not, or processes are asked for twice.
@@ -67,7 +66,7 @@ def require_gpus(device: str, gpus: int) -> None:
             found=f"--gpus {gpus}, in a process with RANK and WORLD_SIZE set",
             remedy="Leave out --gpus under torchrun, or start the command without it.",
         )
-    if default_device(None if device == "auto" else device).startswith("cuda"):
+    if device != "cpu":
         import torch
 
         if torch.cuda.device_count() < gpus:
@@ -75,7 +74,7 @@ def require_gpus(device: str, gpus: int) -> None:
                 "There are not as many GPUs here.",
                 found=f"{torch.cuda.device_count()} GPUs",
                 expected=f"{gpus}, as --gpus says",
-                remedy="Give a smaller --gpus; CUDA_VISIBLE_DEVICES may hide some.",
+                remedy="Give a smaller --gpus (CUDA_VISIBLE_DEVICES may hide some), or --device cpu to share the CPU.",
             )
 
 

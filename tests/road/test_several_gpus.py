@@ -35,7 +35,7 @@ def test_two_processes_train_what_one_would(tmp_path: Path, monkeypatch: pytest.
     for gpus in (1, 2):
         place = tmp_path / f"ws_{gpus}"
         road.plan(raw, workspace=place, planner="Teaching", memory_gib=0.5, device="cpu", workers=0)
-        found.append(road.train(raw, workspace=place, steps=3, precision="fp32", gpus=gpus, workers=0))
+        found.append(road.train(raw, workspace=place, steps=3, precision="fp32", gpus=gpus, device="cpu", workers=0))
     alone, both = found
     assert (alone.plan.ranks, both.plan.ranks) == (1, 2)
     assert alone.run == both.run
@@ -51,6 +51,8 @@ def test_more_gpus_than_there_are_cannot_be_meant(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(UsageError, match="not as many GPUs") as caught:
         require_gpus("cuda", 2)
     assert caught.value.found == "1 GPUs"
+    with pytest.raises(UsageError, match="not as many GPUs"):
+        require_gpus("auto", 2)
     require_gpus("cuda", 1)
     require_gpus("cpu", 2)
 
