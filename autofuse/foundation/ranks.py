@@ -22,6 +22,8 @@ from torch import Tensor
 from autofuse.foundation.errors import ResourceError
 from autofuse.foundation.seat import Seat
 
+MEETING = timedelta(minutes=10)
+"""How long the first waits for the last to come."""
 PATIENCE = timedelta(days=7)
 """A rank may be busy alone for long (writing, preparing cases); one that has died is noticed at once by its socket."""
 
@@ -67,11 +69,14 @@ def seated(seat: Seat, device: str) -> Iterator[str]:
         # What is decided on the CPU travels by gloo, so that a GPU never waits for it.
         backend, own = "cpu:gloo,cuda:nccl", f"cuda:{seat.local}"
         torch.cuda.set_device(own)
-    options: dict[str, Any] = {"init_method": "env://"}
-    if seat.meeting is not None:
-        options = {"store": dist.FileStore(str(seat.meeting), seat.count)}  # type: ignore[attr-defined]
     with _others_alive():
-        dist.init_process_group(backend, rank=seat.rank, world_size=seat.count, timeout=PATIENCE, **options)
+        store: Any
+        if seat.meeting is not None:
+            store = dist.FileStore(str(seat.meeting), seat.count)  # type: ignore[attr-defined]
+        else:
+            store, _, _ = next(dist.rendezvous("env://", seat.rank, seat.count, timeout=MEETING))  # type: ignore[attr-defined]
+        store.set_timeout(MEETING)
+        dist.init_process_group(backend, store=store, rank=seat.rank, world_size=seat.count, timeout=PATIENCE)
     _here.rank, _here.count = seat.rank, seat.count
     try:
         yield own

@@ -182,7 +182,7 @@ def test_stopped_and_killed_the_same_command_ends_with_the_same_bytes(
 def test_torchrun_can_start_the_processes(planned: tuple[Path, Path], tmp_path: Path) -> None:
     raw, whole = planned
     place = copied(raw, whole, tmp_path / "ws")
-    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0")
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     code, told = ended(started(raw, place, *launcher, gpus=None))
     assert code == 0, told
     assert told.count('"verb": "train"') == 1  # the first alone tells the result

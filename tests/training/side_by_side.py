@@ -35,7 +35,7 @@ def trained(place: Path, scenarios: tuple[dict[str, Any], ...]) -> Done:
     """Trainings of ``scenarios`` in forks of one process."""
     script = Path(__file__).with_name("ranks_trained.py")
     command = [sys.executable, str(script), str(place), json.dumps(scenarios)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=3600, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return Done(place, json.loads(done.stdout))
 
