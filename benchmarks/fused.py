@@ -41,7 +41,8 @@ from results_file import keep
 from autofuse.dataset.opening import open_dataset
 
 MODES = ("joint", "first_order", "gauss_newton", "unrolled")
-SWEPT = (0.01, 0.1, 1.0)
+SWEPT = {"leader_rate": (0.01, 0.1, 0.3, 1.0), "fusion_weight": (0.01, 0.1, 1.0)}
+"""One at a time, the other as it is by default."""
 SWEPT_MODE = "joint"
 
 
@@ -96,16 +97,25 @@ def compared(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def sweep(options: argparse.Namespace) -> dict[str, Any]:
-    """Dice under each weight of the fusion loss, judged by cases that a training fold holds out."""
-    dice: dict[float, Dice] = {}
+    """Dice under each value of a setting beside the plain mean, judged by cases that a training fold holds out."""
+    dice: dict[tuple[str, float | None], Dice] = {}
+    swept: list[tuple[str, float | None]] = [("plain mean", None)]
+    swept += [(name, value) for name in options.terms for value in SWEPT[name]]
     for seed in range(options.seeds):
         raw = phantom(options, 100 + seed) if options.data is None else options.data.resolve()
-        for weight in SWEPT:
-            arm = fusing(f"sweep_{weight:g}", bilevel=SWEPT_MODE, fusion_weight=weight)
+        for name, value in swept:
+            arm = (
+                ARMS["mean"]
+                if value is None
+                else fusing(f"sweep_{name}_{value:g}", bilevel=SWEPT_MODE, **{name: value})
+            )
             root = options.work / "workspaces" / f"{arm.name}_{raw.name}_seed{seed}_{options.steps}"
             trained = train(arm, raw, root, steps=options.steps, seed=seed, folds=(options.fold,))
-            dice.setdefault(weight, {}).update(tagged(held_out_dice(trained), seed))
-    return {"mode": SWEPT_MODE, "rows": [{"fusion_weight": w, "dice": arms.mean(found)} for w, found in dice.items()]}
+            dice.setdefault((name, value), {}).update(tagged(held_out_dice(trained), seed))
+    rows = [{"setting": name, "value": value, "dice": arms.mean(found)} for (name, value), found in dice.items()]
+    for row, found in zip(rows[1:], list(dice.values())[1:], strict=True):
+        row["less_plain_mean"] = compare(dice[swept[0]], found)
+    return {"mode": SWEPT_MODE, "rows": rows}
 
 
 def cost(options: argparse.Namespace) -> dict[str, Any]:
@@ -158,6 +168,7 @@ def main() -> None:
         add_arguments(command, "fused", shape=(40, 40, 40))
         command.add_argument("--data", type=Path, help="a data set of modalities that lie on each other")
         if name == "sweep":
+            command.add_argument("--terms", nargs="+", choices=sorted(SWEPT), default=list(SWEPT))
             command.add_argument("--fold", type=int, default=1, help="whose held-out cases judge (default: 1)")
         else:
             command.add_argument("--folds", type=int, default=5, help="of the data set, all trained (default: 5)")

@@ -194,6 +194,8 @@ def copy_label(source: Path, target: Path) -> None:
         image = read_label_image(source)
         write_labels(target, image.voxels, image.geometry)
         return
+    if target.exists() and not target.samefile(source) and _equal(target, source):
+        return
 
     def fill(temp: Path) -> None:
         shutil.copyfile(source, temp)

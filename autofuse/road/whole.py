@@ -186,6 +186,7 @@ class _Road:
             cases=self._to_predict(),
             training_cases=len(self.dataset.cases),
             judging=self._judging(),
+            fused=self._to_fuse(),
         )
         method = self.method if table is None else replace(self.method, minutes=table.training_minutes)
         trained = [train_fold(self.ground, method, fold, workers=self.workers) for fold in self.folds]
@@ -197,6 +198,7 @@ class _Road:
             cases=self._to_predict(),
             step_s=_seconds_per_step(trained),
             judging=self._judging(),
+            fused=self._to_fuse(),
         )
         scores = {fold.fold: self._held_out(fold, mirror) for fold in trained}
         crew = self._select(trained, mirror)
@@ -215,6 +217,11 @@ class _Road:
     def _to_predict(self) -> int:
         taught = to_label(self.ground, chosen_trainer(self.ground, self.method)[1].teaching(), self.folds)
         return self._judging() + len(self.dataset.test_cases) * len(self.folds) + taught
+
+    def _to_fuse(self) -> int:
+        if not self.ground.plan.budget.want_fused:
+            return 0
+        return self._judging() + len(self.dataset.test_cases) * len(self.folds)
 
     def _held_out(self, fold: TrainedFold, mirror: bool) -> Scores | None:
         from autofuse.road.judging import judge_held_out
