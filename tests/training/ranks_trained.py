@@ -40,8 +40,6 @@ from autofuse.training.trainer import Stream, Trainer
 BATCH = 4
 CASES = tuple(f"case {index}" for index in range(BATCH))
 RANK_LOST = 70
-Journal._add_events = lambda *_: None  # type: ignore[method-assign] # importing TensorBoard takes longer than training
-Journal.draw = lambda *_: None  # type: ignore[method-assign]
 
 
 @dataclass(frozen=True)
@@ -233,6 +231,8 @@ def forked(seat: Seat, told: Path, work: Callable[[], None]) -> int:
 def main() -> None:
     """By name of a scenario, for each attempt how each rank ended."""
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    Journal._add_events = lambda *_: None  # type: ignore[method-assign] # importing TensorBoard takes longer than training
+    Journal.draw = lambda *_: None  # type: ignore[method-assign]
     place = Path(sys.argv[1])
     ended = {}
     for content in json.loads(sys.argv[2]):
