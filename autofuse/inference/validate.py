@@ -29,6 +29,9 @@ from autofuse.training.trainer import Trainer
 MAX_CASES = 16
 """Held-out cases that a validation looks at: evenly spread over the sorted ids, the same ones every time."""
 
+UNDEFINED = -1.0
+"""Stands for a Dice that a case does not define."""
+
 CACHE_BYTES = 256 << 20
 """Cases that take less than this together stay in memory between validations."""
 
@@ -62,41 +65,61 @@ class Validator:
 
     def __call__(self, nets: nn.ModuleDict, trainer: Trainer) -> ValidationResult:
         """Mean Dice over classes, and per class or region (None where no case has it)."""
+        return self.result(self.part(nets, trainer, 0, 1))
+
+    def part(self, nets: nn.ModuleDict, trainer: Trainer, rank: int, count: int) -> Tensor:
+        """(cases, classes) float64: the Dice of every ``count``-th case from ``rank`` on, 0 for the other cases.
+
+        A class that a case has neither in the reference nor in the prediction has ``UNDEFINED``.
+        """
         device = next(nets.parameters()).device
         members = region_membership(self.task.labels)
-        rows = []
-        for predicted, truth in self._predictions(nets, trainer, device):
+        rows = torch.zeros(len(self.ids), len(members), dtype=torch.float64)
+        for number, predicted, truth in self._predictions(nets, trainer, device, rank, count):
             joint, _ = joint_histogram(truth, predicted, members.shape[1])
-            rows.append([dice(*counts(joint, member)) for member in members])
+            scores = [dice(*counts(joint, member)) for member in members]
+            known = [UNDEFINED if score is None else score for score in scores]
+            rows[number] = torch.tensor(known, dtype=torch.float64)
+        return rows
+
+    def result(self, scores: Tensor) -> ValidationResult:
+        """Means of all cases' ``scores``, which have come together from one or several processes."""
+        rows = scores.tolist()
         per_class: dict[str, float | None] = {}
         for index, item in enumerate(self.task.labels.classes):
-            defined = [value for row in rows if (value := row[index]) is not None]
+            defined = [value for row in rows if (value := row[index]) != UNDEFINED]
             per_class[item.name] = float(np.mean(defined)) if defined else None
         means = [value for value in per_class.values() if value is not None]
         return ValidationResult(float(np.mean(means)) if means else 0.0, per_class)
 
     def _predictions(
-        self, nets: nn.ModuleDict, trainer: Trainer, device: torch.device
-    ) -> Iterator[tuple[NDArray[np.int16], NDArray[np.int16]]]:
-        """Predicted and true class indices of every case; cases of a single tile go through side by side."""
+        self, nets: nn.ModuleDict, trainer: Trainer, device: torch.device, rank: int, count: int
+    ) -> Iterator[tuple[int, NDArray[np.int16], NDArray[np.int16]]]:
+        """Row, predicted and true class indices of a rank's cases; cases of a single tile go through side by side.
+
+        Rows are in the order in which one process looks at the cases: those of several tiles first.
+        """
 
         def segment(batch: Batch) -> Tensor:
             return trainer.segment(nets, batch)
 
-        several = [case for case in self._cases() if self._tiles(case) > 1]
-        single = [case for case in self._cases() if self._tiles(case) == 1]
-        for case in several:
+        ordered = sorted(self._cases(), key=lambda case: self._tiles(case) == 1)
+        mine = list(enumerate(ordered))[rank::count]
+        several = [item for item in mine if self._tiles(item[1]) > 1]
+        single = [item for item in mine if self._tiles(item[1]) == 1]
+        for number, case in several:
             view, truth = self._look(case)
             plan = self._plan(case.shape, device)
             parts = [winners(rows.values, self.task.labels) for rows in sliding_window(segment, view, plan)]
-            yield np.concatenate(parts), truth
+            yield number, np.concatenate(parts), truth
         size = tile_batch_size(self.task.configuration)
         for start in range(0, len(single), size):
-            looked = [self._look(case) for case in single[start : start + size]]
-            plan = self._plan(single[start].shape, device)
+            together = single[start : start + size]
+            looked = [self._look(case) for _, case in together]
+            plan = self._plan(together[0][1].shape, device)
             logits = single_tiles(segment, [view for view, _ in looked], plan)
-            for values, (_, truth) in zip(logits, looked, strict=True):
-                yield winners(values, self.task.labels), truth
+            for values, (_, truth), (number, _) in zip(logits, looked, together, strict=True):
+                yield number, winners(values, self.task.labels), truth
 
     def _cases(self) -> list[StoredCase]:
         return [self.store.open(case_id) for case_id in self.ids]

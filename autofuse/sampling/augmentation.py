@@ -64,6 +64,7 @@ def augment(crops: Crops, device: torch.device | str = "cpu") -> Batch:
         cases=tuple(crop.case for crop in crops.samples),
         spacing_mm=crops.spacing_mm,
         covered=covered,
+        step_cases=crops.step_cases,
     )
 
 

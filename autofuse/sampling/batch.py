@@ -23,6 +23,7 @@ class Batch:
         prior: (B, K, *S) float32, masks of a cascade's earlier stage; None without one.
         cases: ids, for messages.
         spacing_mm: of the spatial axes of the patch.
+        step_cases: ids of the samples that all ranks see in this step; empty where one process sees them all.
         covered: (B, M, *S) bool; where a modality that is present sees anything: its field of view may end inside the
             patch. None where every present one sees all of it.
     """
@@ -34,6 +35,7 @@ class Batch:
     cases: tuple[str, ...] = ()
     spacing_mm: tuple[float, ...] = ()
     covered: Tensor | None = None
+    step_cases: tuple[str, ...] = ()
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on ``device``."""

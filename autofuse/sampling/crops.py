@@ -55,6 +55,7 @@ class Crops:
         keep_zero: per modality, whether exact zeros mean outside of the body and stay zero.
         prior_membership: (K, raw values + 1) bool, which class indices belong to each class or region; None without
             a prior.
+        step_cases: ids of the samples that all ranks see in this step; empty where one process sees them all.
     """
 
     samples: tuple[Crop, ...]
@@ -62,6 +63,7 @@ class Crops:
     spacing_mm: tuple[float, ...]
     keep_zero: tuple[bool, ...]
     prior_membership: Tensor | None = None
+    step_cases: tuple[str, ...] = ()
 
     def pinned(self) -> Crops:
         """The same crops in page-locked memory."""

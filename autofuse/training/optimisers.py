@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from autofuse.foundation.errors import ModelError
+from autofuse.training.averaging import average_gradients
 from autofuse.training.state import LossScale
 from autofuse.training.trainer import Objective, Trainer
 
@@ -71,14 +72,17 @@ class Descent:
             buffer.copy_(copy)
 
     def step(self, loss: Tensor, learning_rate: float) -> tuple[Tensor, Tensor]:
-        """Descend ``loss``; returns the gradient norm before clipping and 1 if the step was skipped, else 0."""
-        if not loss.requires_grad:  # a batch that holds nothing to learn from
-            return torch.zeros_like(loss), (~torch.isfinite(loss)).float()
-        (loss * self.loss_scale).backward() if self._fp16 else loss.backward()  # type: ignore[no-untyped-call]
+        """Descend ``loss``; returns the gradient norm before clipping and 1 if the step was skipped, else 0.
+
+        Where several ranks train, both are those of the mean over ranks, and the same on each.
+        """
+        if loss.requires_grad:  # else a batch that holds nothing to learn from
+            (loss * self.loss_scale).backward() if self._fp16 else loss.backward()  # type: ignore[no-untyped-call]
+        loss = average_gradients(self.parameters, loss)
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         with torch.no_grad():
             if not gradients:
-                return torch.zeros_like(loss), torch.zeros_like(loss)
+                return torch.zeros_like(loss), (~torch.isfinite(loss)).float()
             norm = torch.nn.utils.get_total_norm(gradients) / self.loss_scale
             failed = (~(torch.isfinite(norm) & torch.isfinite(loss))).float()
             clipping = (norm / self._clip).clamp(min=1.0) if self._clip > 0 else torch.ones_like(norm)
