@@ -17,6 +17,8 @@ from autofuse.road.judging_fused import judge_fused
 from autofuse.road.page import PAGE_FILE, WrittenPage, report
 from autofuse.road.phantom_run import demo
 from autofuse.road.results import Predicted, RunReport
+from autofuse.road.run_in_units import RunOutcome, run_in_units, units_status, work_on_units
+from autofuse.road.run_order import RunOrder
 from autofuse.road.runs import TrainedFold
 from autofuse.road.scribbling import scribble
 from autofuse.road.steps import check, evaluate, fingerprint, info, plan, predict, preprocess, select, train
@@ -36,6 +38,8 @@ __all__ = [
     "Imported",
     "Inventory",
     "Predicted",
+    "RunOrder",
+    "RunOutcome",
     "RunReport",
     "SegmentationWritten",
     "Submitted",
@@ -62,9 +66,12 @@ __all__ = [
     "report",
     "require_submittable",
     "run",
+    "run_in_units",
     "scribble",
     "select",
     "submit",
     "to_dicom_seg",
     "train",
+    "units_status",
+    "work_on_units",
 ]

@@ -84,6 +84,7 @@ class _Loop:
     running: dict[str, _Running] = field(default_factory=dict)
     tries: dict[str, int] = field(default_factory=dict)
     told: str = ""
+    stamp: tuple[int, int] = (0, 0)
     quiet_since: float = field(default_factory=time.monotonic)
 
     def run(self) -> Outcome:
@@ -91,6 +92,7 @@ class _Loop:
             with progress("units", len(self.mine)) as advance:
                 counted = 0
                 while True:
+                    self._require_same_graph()
                     looked = time.monotonic()
                     states = self.job.ledger.states(self.job.graph)
                     pause_s = max(POLL_S, (time.monotonic() - looked) / LOOK_SHARE)
@@ -105,6 +107,26 @@ class _Loop:
                     self._pause(pause_s)
         finally:
             self._stop()
+
+    def _require_same_graph(self) -> None:
+        """Nothing, while what there is to do has not changed.
+
+        Raises:
+            ResourceError: if another order has taken its place.
+        """
+        path = self.job.ledger.graph_file
+        found = path.stat()
+        stamp = (found.st_ino, found.st_mtime_ns)
+        if stamp == self.stamp:
+            return
+        self.stamp = stamp
+        if self.job.ledger.graph() != self.job.graph:
+            raise ResourceError(
+                "Other units have taken the place of these.",
+                file=path,
+                found="another order than the one that was begun",
+                remedy="Give the command again with the options that are meant; what is done and still fits is kept.",
+            )
 
     def _is_over(self, states: Mapping[str, UnitState]) -> bool:
         """Whether nothing of ours is under way, and all that is left stands on something that failed."""

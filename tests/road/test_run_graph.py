@@ -6,14 +6,15 @@ import random
 from pathlib import Path
 
 import pytest
-from tiny_road import Travelled
+from tiny_road import MEMORY_GIB, draw
 
+from autofuse import road
 from autofuse.dataset.types import Dataset
 from autofuse.foundation.errors import ModelError, ResourceError, UsageError
 from autofuse.foundation.sharing_out import share_of
 from autofuse.foundation.workspace import Workspace
 from autofuse.plan.types import Plan
-from autofuse.road.run_graph import make_graph, needs_of, plan_there, settle_graph
+from autofuse.road.run_graph import make_graph, needs_of, settle_graph
 from autofuse.road.run_order import RunOrder, order_of
 from autofuse.road.steps import open_both
 from autofuse.units.claims import claimed
@@ -22,21 +23,27 @@ from autofuse.units.ledger import Ledger
 CPU = RunOrder(device="cpu")
 
 
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five training and two test cases."""
+    return draw(tmp_path_factory.mktemp("graph"))
+
+
+@pytest.fixture(scope="module")
+def plan(raw: Path) -> Plan:
+    """The plan for them; it trains the trainer ``supervised``, and has no cascade."""
+    return road.plan(raw, workspace=raw.parent / "planned", memory_gib=MEMORY_GIB, device="cpu", workers=0)
+
+
 @pytest.fixture
-def opened(travelled: Travelled, tmp_path: Path) -> tuple[Dataset, Workspace]:
-    """Five training and two test cases, and a workspace with nothing in it."""
-    return open_both(travelled.raw, tmp_path / "ws")
+def opened(raw: Path, tmp_path: Path) -> tuple[Dataset, Workspace]:
+    """The data set, and a workspace with nothing in it."""
+    return open_both(raw, tmp_path / "ws")
 
 
-def _plan(travelled: Travelled) -> Plan:
-    plan = plan_there(travelled.workspace)
-    assert plan is not None
-    return plan
-
-
-def test_every_step_of_the_road_is_a_unit(opened: tuple[Dataset, Workspace], travelled: Travelled) -> None:
+def test_every_step_of_the_road_is_a_unit(opened: tuple[Dataset, Workspace], plan: Plan) -> None:
     order = CPU.model_copy(update={"folds": (0, 1), "cases_a_unit": 3})
-    graph = make_graph(order, opened[0], _plan(travelled))
+    graph = make_graph(order, opened[0], plan)
     after = {unit.name: unit.after for unit in graph.units}
     assert after == {
         "ground": (),
@@ -53,9 +60,9 @@ def test_every_step_of_the_road_is_a_unit(opened: tuple[Dataset, Workspace], tra
     assert order_of(graph) == order
 
 
-def test_trainers_and_all_folds(opened: tuple[Dataset, Workspace], travelled: Travelled) -> None:
+def test_trainers_and_all_folds(opened: tuple[Dataset, Workspace], plan: Plan) -> None:
     order = CPU.model_copy(update={"folds": None, "trainers": ("supervised", "partial")})
-    graph = make_graph(order, opened[0], _plan(travelled))
+    graph = make_graph(order, opened[0], plan)
     trained = [unit.name for unit in graph.units if unit.kind == "train"]
     assert trained == [f"train.{name}.fold_{fold}" for name in ("supervised", "partial") for fold in range(5)]
     assert len(graph.named("select").after) == 10
@@ -69,8 +76,7 @@ def test_without_a_plan_there_may_be_a_first_stage_that_all_folds_wait_for(opene
         assert graph.named(f"train.planned.fold_{fold}").after == ("prepare.1-of-1", *stages)
 
 
-def test_needs_are_what_the_plan_says(travelled: Travelled) -> None:
-    plan = _plan(travelled)
+def test_needs_are_what_the_plan_says(plan: Plan) -> None:
     assert needs_of("first_stage", None, CPU, plan) is None
     needs = needs_of("train", None, CPU.model_copy(update={"fold_minutes": 30.0}), plan)
     assert needs is not None

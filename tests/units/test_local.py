@@ -164,6 +164,14 @@ def test_a_share_that_nobody_takes_is_not_waited_for_forever(tmp_path: Path) -> 
     assert "ready: ground" in str(told.value)
 
 
+def test_units_of_another_order_are_noticed(tmp_path: Path) -> None:
+    job = script_job(tmp_path, PAIR)
+    other = script_job(tmp_path, CHAIN)
+    with pytest.raises(ResourceError, match="Other units have taken the place"):
+        Local().run(job)
+    assert not (other.workspace.folder / "history.txt").exists()
+
+
 def test_units_end_when_their_executor_is_stopped(tmp_path: Path) -> None:
     job = script_job(tmp_path, (unit("slow"),))
     pid_file = job.workspace.folder / "slow"

@@ -89,6 +89,19 @@ def test_units_that_stand_on_parts_of_arrays_wait_for_these_alone() -> None:
     assert made["judge"].after_same == "train"
 
 
+def test_shares_of_one_fold_become_one_array_after_that_fold() -> None:
+    shares = [unit(f"held_out-{fold}-{share}", "held_out", f"train-{fold}") for fold in FOLDS for share in range(4)]
+    units = (*folds("train"), *shares)
+    made = arrays_of(Graph(units=units), {item.name for item in units}, {})
+    assert [(array.name, len(array.units), array.after_some) for array in made] == [
+        ("train", 3, ()),
+        ("held_out", 4, (("train", 0),)),
+        ("held_out-2", 4, (("train", 1),)),
+        ("held_out-3", 4, (("train", 2),)),
+    ]
+    assert all(array.after_same is None for array in made)
+
+
 def test_units_with_other_needs_and_too_many_units_go_apart() -> None:
     units = (unit("a", "train", gpus=1), unit("b", "train", gpus=2), *(unit(f"p{i}", "prepare") for i in range(5)))
     made = arrays_of(Graph(units=units), {item.name for item in units}, {}, most=2)

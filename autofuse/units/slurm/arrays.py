@@ -7,7 +7,8 @@ nothing ever waits for, or falls with, a unit that it does not stand on.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -69,7 +70,7 @@ def arrays_of(
     arrays: dict[str, Array] = {}
     places: dict[str, tuple[str, int]] = {}
     for level in _levels([unit for unit in graph.units if unit.name in waiting]):
-        standing = {unit.name: _standing(unit, arrays, places, queued) for unit in level}
+        standing = _with_room({unit.name: _standing(unit, arrays, places, queued) for unit in level}, level)
         for units in _alike(level, lambda unit: (unit.kind, known[unit.name].digest(), *standing[unit.name][:-1])):  # noqa: B023
             for piece in _pieces(units, standing, most):
                 made = _array(piece, known[units[0].name], standing[units[0].name], arrays)
@@ -101,6 +102,19 @@ def _standing(
     some = [(name, number) for name in numbers if name not in (*whole, same) for number in sorted(numbers[name])]
     jobs = tuple(dict.fromkeys(queued[name] for name in unit.after if name in queued))
     return _Standing(tuple(whole), same, tuple(some), jobs, None if same is None else next(iter(numbers[same])))
+
+
+def _with_room(standing: Mapping[str, _Standing], units: Sequence[Unit]) -> dict[str, _Standing]:
+    """Where several units of a kind stand on the same one, they cannot all have its number: they name it instead."""
+    places = {unit.name: (unit.kind, standing[unit.name].after_same, standing[unit.name].number) for unit in units}
+    taken = Counter(places.values())
+    found = {}
+    for name, item in standing.items():
+        if item.after_same is not None and item.number is not None and taken[places[name]] > 1:
+            some = (*item.after_some, (item.after_same, item.number))
+            item = item._replace(after_same=None, number=None, after_some=some)
+        found[name] = item
+    return found
 
 
 def _alike(units: Iterable[Unit], key: Callable[[Unit], Hashable]) -> list[list[Unit]]:

@@ -89,7 +89,7 @@ def _parts(text: str, kinds: Collection[str]) -> tuple[str | None, str, str]:
             f"There is no setting {key!r} for SLURM.",
             found=f"--slurm {text}",
             expected=", ".join(known),
-            remedy=f"--slurm {close[0]}={value}" if close else "Change the scripts that --dry-run writes.",
+            remedy=f"--slurm {kind}{dot}{close[0]}={value}" if close else "Change the scripts that --dry-run writes.",
         )
     if dot and kind not in kinds:
         raise UsageError(
