@@ -7,6 +7,7 @@ SCENARIOS is a JSON list of ``Scenario``. This process imports torch once and ne
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -230,6 +231,8 @@ def forked(seat: Seat, told: Path, work: Callable[[], None]) -> int:
 
 def main() -> None:
     """By name of a scenario, for each attempt how each rank ended."""
+    importlib.import_module("torch._inductor")  # what each training would import, here once
+    importlib.import_module("autofuse_trainers.collaboration")
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     Journal._add_events = lambda *_: None  # type: ignore[method-assign] # importing TensorBoard takes longer than training
     Journal.draw = lambda *_: None  # type: ignore[method-assign]
