@@ -12,7 +12,7 @@ from autofuse.fingerprint.case import CaseRecord, examine
 from autofuse.fingerprint.pooling import pool_classes, pool_intensities, pool_reference
 from autofuse.fingerprint.sources import source_stamp
 from autofuse.fingerprint.trials import TrialRecord, try_registration
-from autofuse.fingerprint.types import Fingerprint, RegistrationFacts
+from autofuse.fingerprint.types import CaseFacts, Fingerprint, RegistrationFacts
 from autofuse.foundation.errors import AutofuseError, DataError, ModelError
 from autofuse.foundation.files import sweep_temps
 from autofuse.foundation.values import short_hash
@@ -72,7 +72,15 @@ def pool(dataset: Dataset, records: Sequence[CaseRecord], trials: Sequence[Trial
         cases=facts,
         reference=dataset.reference if dataset.reference is not None else pool_reference(facts),
         registrations=tuple(sorted((item for trial in trials for item in trial.found), key=_place)),
+        labelled_per_modality=_labelled_per_modality(dataset, facts),
     )
+
+
+def _labelled_per_modality(dataset: Dataset, facts: Sequence[CaseFacts]) -> tuple[int, ...]:
+    if not dataset.labels_per_modality:
+        return ()
+    kinds = [case.modality_annotations for case in facts if case.modality_annotations]
+    return tuple(sum(kind[k] != "none" for kind in kinds) for k in range(len(dataset.modalities)))
 
 
 def _place(item: RegistrationFacts) -> tuple[str, int, int]:

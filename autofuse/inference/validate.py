@@ -40,7 +40,8 @@ class Validator:
     """Call it with networks in evaluation mode and their trainer; it gives their mean Dice.
 
     Ignored voxels count for nothing. A class's Dice is the mean over the cases that have it, in the reference or the
-    prediction; the mean Dice is that of the classes (0 if no class occurs).
+    prediction; the mean Dice is that of the classes (0 if no class occurs). Where modalities carry masks of their own,
+    each head is held against the mask of its modality, and each mask counts like a case.
 
     Attributes:
         ids: the cases looked at.
@@ -78,25 +79,48 @@ class Validator:
     def _predictions(
         self, nets: nn.ModuleDict, trainer: Trainer, device: torch.device
     ) -> Iterator[tuple[NDArray[np.int16], NDArray[np.int16]]]:
-        """Predicted and true class indices of every case; cases of a single tile go through side by side."""
+        """Predicted and true class indices of every mask; cases of a single tile go through side by side."""
 
         def segment(batch: Batch) -> Tensor:
-            return trainer.segment(nets, batch)
+            if self._heads == 1:
+                return trainer.segment(nets, batch)
+            return trainer.segment_each(nets, batch).flatten(1, 2)
 
         several = [case for case in self._cases() if self._tiles(case) > 1]
         single = [case for case in self._cases() if self._tiles(case) == 1]
         for case in several:
             view, truth = self._look(case)
             plan = self._plan(case.shape, device)
-            parts = [winners(rows.values, self.task.labels) for rows in sliding_window(segment, view, plan)]
-            yield np.concatenate(parts), truth
+            parts = [self._winners(rows.values) for rows in sliding_window(segment, view, plan)]
+            yield from self._judged(case, np.concatenate(parts, axis=1), truth)
         size = tile_batch_size(self.task.configuration)
         for start in range(0, len(single), size):
-            looked = [self._look(case) for case in single[start : start + size]]
+            group = single[start : start + size]
+            looked = [self._look(case) for case in group]
             plan = self._plan(single[start].shape, device)
             logits = single_tiles(segment, [view for view, _ in looked], plan)
-            for values, (_, truth) in zip(logits, looked, strict=True):
-                yield winners(values, self.task.labels), truth
+            for case, values, (_, truth) in zip(group, logits, looked, strict=True):
+                yield from self._judged(case, self._winners(values), truth)
+
+    @property
+    def _heads(self) -> int:
+        return self.task.modalities if self.task.plan.masks_per_modality else 1
+
+    def _winners(self, logits: Tensor) -> NDArray[np.int16]:
+        """(heads, ...) class indices of logits (heads * C, ...)."""
+        heads = logits.reshape(self._heads, self.task.outputs, *logits.shape[1:])
+        return np.stack([winners(head, self.task.labels) for head in heads])
+
+    def _judged(
+        self, case: StoredCase, predicted: NDArray[np.int16], truth: NDArray[np.int16]
+    ) -> Iterator[tuple[NDArray[np.int16], NDArray[np.int16]]]:
+        """Pairs (z, y, x) of the case's mask, or of those that its modalities have."""
+        if self._heads == 1:
+            yield predicted[0], truth
+            return
+        for modality, kind in enumerate(case.record.annotations):
+            if kind != "none" and case.present[modality]:
+                yield predicted[modality], truth[modality]
 
     def _cases(self) -> list[StoredCase]:
         return [self.store.open(case_id) for case_id in self.ids]
@@ -128,7 +152,7 @@ class Validator:
 
     @cached_property
     def _fits_cache(self) -> bool:
-        channels = 4 * (self.task.modalities + self.task.prior_channels) + 2
+        channels = 4 * (self.task.modalities + self.task.prior_channels) + 2 * self._heads
         return sum(channels * math.prod(case.shape) for case in self._cases()) <= CACHE_BYTES
 
     def _plan(self, shape: Sequence[int], device: torch.device) -> WindowPlan:
@@ -137,7 +161,7 @@ class Validator:
         planned = budget.precision if budget.device == device.type else default_precision(device.type)
         return WindowPlan(
             patch=configuration.patch,
-            outputs=self.task.outputs,
+            outputs=self._heads * self.task.outputs,
             batch=batch,
             rows=accumulator_rows(shape, configuration, batch, STEP),
             device=device,

@@ -207,7 +207,11 @@ class _Road:
         if not fold.plan.held_out:
             say(f"Fold {fold.fold} holds nothing out: there is nothing to judge it by.")
             return None
-        predict_held_out(self.dataset, fold, mirror=mirror, device=self.ground.device, workers=self.workers, coded=True)
+        # Probabilities are for choosing an ensemble, which is not done where each modality has a mask of its own.
+        coded = not self.ground.plan.masks_per_modality
+        predict_held_out(
+            self.dataset, fold, mirror=mirror, device=self.ground.device, workers=self.workers, coded=coded
+        )
         return judge_held_out(self.dataset, fold, workers=self.workers)
 
     def _select(self, trained: list[TrainedFold], mirror: bool) -> Crew:
@@ -216,7 +220,7 @@ class _Road:
         from autofuse.road.prediction import crew_of
         from autofuse.road.selecting import select_ensemble
 
-        if not any(fold.plan.held_out for fold in trained):
+        if not any(fold.plan.held_out for fold in trained) or self.ground.plan.masks_per_modality:
             return crew_of(trained)
         # Within a time, other runs compete only if that costs none.
         ensemble = select_ensemble(
@@ -287,7 +291,7 @@ class _Road:
 
     def _tests(self, report: RunReport, crew: Crew, mirror: bool) -> RunReport:
         from autofuse.evaluation.folder import evaluate_folder
-        from autofuse.road.judging import references_of, subjects_of
+        from autofuse.road.judging import modalities_of, references_of, subjects_of
         from autofuse.road.prediction import predict_with
 
         masks = predict_with(
@@ -305,8 +309,8 @@ class _Road:
             "failed": masks.failed,
             "incomplete": masks.incomplete,
         }
-        references = references_of(self.dataset, self.dataset.test_cases)
-        references = {name: path for name, path in references.items() if name in masks.cases}
+        done = [case for case in self.dataset.test_cases if case.id in masks.cases]
+        references = references_of(self.dataset, done)
         if references:
             folder = self.workspace.scores / crew.name / "test"
             scores = evaluate_folder(
@@ -316,6 +320,7 @@ class _Road:
                 folder,
                 subjects=subjects_of(self.dataset),
                 workers=self.workers,
+                modalities=modalities_of(self.dataset),
             )
             changes |= {"test_dice": scores.mean_dice, "test_scores": self._relative(folder)}
         return report.model_copy(update=changes)

@@ -59,6 +59,7 @@ class Collaboration(Supervised):
 
     name: ClassVar[str] = "collaboration"
     topology: ClassVar[str | None] = "per_modality"
+    masks_each: ClassVar[bool] = True
 
     semantic_weight: Weight = 1.0
     anatomical_weight: Weight = 1.0
@@ -142,14 +143,21 @@ class Collaboration(Supervised):
         return progress.ramp(self.ramp, self.warm_up)
 
     def supervised_terms(self, branches: Branches, batch: Batch, loss: Loss) -> dict[str, Tensor]:
-        """Dice and cross-entropy, mean over the heads; each answers for what its modality sees."""
-        assert batch.target is not None, "the stream asks for labelled cases"
+        """Dice and cross-entropy, mean over the heads; each answers for what its modality sees, by the mask of its
+        modality where each has its own."""
         found: dict[str, Tensor] = {}
         for modality, levels in enumerate(branches.specific):
-            target = torch.where(branches.presence[:, modality], batch.target, IGNORE)
+            target = torch.where(branches.presence[:, modality], batch.target_of(modality), IGNORE)
             for name, value in deep_supervision(levels, target, loss).items():
                 found[name] = found[name] + value if name in found else value
         return {name: value / len(branches.specific) for name, value in found.items()}
+
+    def segment_each(self, nets: nn.ModuleDict, batch: Batch) -> Tensor:
+        """Logits (B, M, C, *S) of the modalities' own heads."""
+        network = nets["segmenter"]
+        assert isinstance(network, SeveralHeads), "networks() refuses others"
+        branches = network.branches(batch.inputs(), batch.presence())
+        return torch.stack([levels[0] for levels in branches.specific], 1)
 
     def semantic(self, branches: Branches) -> Tensor:
         """L_CSC of the modalities' bottlenecks, before they are fused."""
