@@ -220,7 +220,8 @@ def _topology_decision(meeting: Meeting, table: tuple[Row[Meeting], ...]) -> Dec
         evidence |= absence_evidence(fingerprint, meeting.absence) | meeting.alignment.evidence()
         evidence |= {"expect_missing": budget.expect_missing, "want_fused": budget.want_fused}
         if fingerprint.labelled_per_modality:
-            evidence["cases_with_a_mask_of_its_own"] = list(fingerprint.labelled_per_modality)
+            named = zip(fingerprint.modalities, fingerprint.labelled_per_modality, strict=True)
+            evidence["cases_with_a_mask_of_its_own"] = dict(named)
     else:
         alternatives = ()
     return Decision(

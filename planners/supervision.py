@@ -366,7 +366,7 @@ def _evidence(facts: Annotated) -> dict[str, JsonValue]:
     if facts.labelled_share is not None:
         evidence["median_labelled_share"] = round(facts.labelled_share, 5)
     if facts.own_masks:
-        evidence["cases_with_a_mask_of_its_own"] = list(facts.own_masks)
+        evidence["cases_with_a_mask_of_its_own"] = " + ".join(map(str, facts.own_masks))
     if facts.cover is not None:
         evidence["largest_cover_of_a_structure"] = round(facts.cover, 4)
     return evidence

@@ -66,7 +66,7 @@ def summary_table(scores: Scores) -> Table:
         table.add_row(row.name, *_cells(row))
     table.add_section()
     for item in scores.modalities:
-        whose = f"mean of {item.name}, {item.masks} masks"
+        whose = f"mean of {item.name}, {item.masks} mask{'' if item.masks == 1 else 's'}"
         table.add_row(whose, _number(item.mean_dice, 3), _interval(item.overall), _number(item.overall.median, 3))
     mean = _number(scores.mean_dice, 3)
     table.add_row("mean", f"[bold]{mean}[/bold]", _interval(scores.overall), _number(scores.overall.median, 3))

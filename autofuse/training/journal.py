@@ -41,6 +41,8 @@ class Journal:
     def add(self, record: EpochRecord, history: Sequence[EpochRecord], *, last: bool) -> None:
         """Write one more epoch; ``history`` includes it."""
         append_line(self.folder / LOG_NAME, record.model_dump_json())
+        for remark in record.remarks:
+            say(f"{self.title}, step {record.step}: {remark}")
         line = epoch_line(record, self.budget_s)
         if console().is_terminal:  # where the bar shows the same
             log().info("%s: %s", self.title, line)
@@ -86,6 +88,7 @@ class Journal:
             "seconds_per_step": record.step_s,
             **{f"terms/{name}": value for name, value in record.terms.items()},
             **{f"dice/{name}": value for name, value in record.dice_per_class.items()},
+            **{f"watched/{name}": value for name, value in record.watched.items()},
         }
         for name, value in values.items():
             if value is not None:

@@ -193,3 +193,11 @@ class Trainer:
 
         Must be a function of its arguments alone, and must not read values back from the device.
         """
+
+    def watched(self, nets: nn.ModuleDict) -> Mapping[str, float]:
+        """What of its networks' state training notes at the end of each epoch, by name; nothing by default."""
+        return {}
+
+    def remarks(self, before: Mapping[str, float], now: Mapping[str, float]) -> tuple[str, ...]:
+        """What people are told of how ``watched`` changed over an epoch, a sentence each; ``before`` is {} at first."""
+        return ()
