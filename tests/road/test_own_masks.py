@@ -1,4 +1,4 @@
-"""The road of a data set whose modalities carry masks of their own: from the folder to scores that name the modality."""
+"""The road where modalities carry masks of their own: from the folder to scores that name the modality."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import csv
 from pathlib import Path
 
 import pytest
-from tiny_road import MEMORY_GIB, STEPS, draw
+from tiny_planner import register_all
+from tiny_road import MEMORY_GIB, draw
 
 from autofuse import road
 from autofuse.foundation.errors import DataError, ModelError
@@ -22,10 +23,24 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Workspace, ro
     """A data set, its workspace, and one fold of the whole road."""
     folder = tmp_path_factory.mktemp("own")
     raw = draw(folder, cases=4, test_cases=1, unlabelled=1, **APART)
-    report = road.run(
-        raw, workspace=folder / "ws", folds=[0], steps=STEPS, memory_gib=MEMORY_GIB, device="cpu", workers=0
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        register_all(patch)
+        report = road.run(
+            raw,
+            workspace=folder / "ws",
+            planner="OwnMasks",
+            folds=[0],
+            memory_gib=MEMORY_GIB,
+            device="cpu",
+            workers=0,
+        )
     return raw, Workspace(folder / "ws", raw.name), report
+
+
+@pytest.fixture(autouse=True)
+def planners(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny planner is there for whoever plans again."""
+    register_all(monkeypatch)
 
 
 def test_each_modality_has_a_mask_on_its_own_grid(ended: tuple[Path, Workspace, road.RunReport]) -> None:
@@ -80,4 +95,4 @@ def test_the_page_is_made(ended: tuple[Path, Workspace, road.RunReport]) -> None
     raw, workspace, _ = ended
     road.explain(raw, workspace=workspace.root)
     made = road.report(raw, workspace=workspace.root)
-    assert Path(made.page).is_file()
+    assert Path(made.path).is_file()
