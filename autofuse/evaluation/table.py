@@ -131,9 +131,10 @@ def _cells(row: ClassSummary) -> list[str]:
 
 
 def _caption(scores: Scores) -> str:
-    persons = "cases" if scores.subjects == len(scores.cases) else f"{scores.subjects} subjects"
+    what = "masks" if scores.modalities else "cases"
+    persons = what if scores.subjects == len(scores.cases) else f"{scores.subjects} subjects"
     return (
-        f"means over cases, intervals over {persons}; NSD at {tolerance_words(scores.tolerance_mm)}; "
+        f"means over {what}, intervals over {persons}; NSD at {tolerance_words(scores.tolerance_mm)}; "
         "HD95 of both directions pooled; volume = predicted - reference"
     )
 

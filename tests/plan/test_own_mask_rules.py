@@ -1,4 +1,4 @@
-"""Masks of each modality: a head for each, the trainer that teaches them, nothing registered, no method for one mask."""
+"""Masks of each modality: a head for each, the trainer that teaches them, nothing registered."""
 
 from __future__ import annotations
 
