@@ -113,20 +113,21 @@ def _facts(raw: RawCase, labels: Labels, foreground: list[Sketch | None], digest
 
 
 def _classes(raw: RawCase, labels: Labels) -> list[ClassMeasure]:
-    """Each class or region; of masks of single modalities as the one shows it that has most of it, in voxels of the
-    reference grid."""
+    """Each class or region; of masks of single modalities as the first shows it that has it, that of the reference
+    modality before all others, in voxels of the reference grid."""
     spacing_mm = raw.geometry.spacing_mm
     if not raw.labels:
         return measure_classes(raw.label, labels, spacing_mm)
-    found = []
-    for image, label in zip(raw.images, raw.labels, strict=True):
-        if image is not None and label is not None:
-            own_mm = image.geometry.spacing_mm
-            measured = measure_classes(label, labels, own_mm)
-            found.append([item.in_voxels_of(own_mm, spacing_mm) for item in measured])
-    if not found:
-        return measure_classes(None, labels, spacing_mm)
-    return [max(of_class, key=lambda item: item.voxels) for of_class in zip(*found, strict=True)]
+    found = measure_classes(None, labels, spacing_mm)
+    for channel in sorted(range(len(raw.labels)), key=lambda channel: channel != raw.reference):
+        image, label = raw.images[channel], raw.labels[channel]
+        if image is None or label is None:
+            continue
+        measured = measure_classes(label, labels, image.geometry.spacing_mm)
+        if not raw.on_reference(channel):
+            measured = [item.counted_in(image.geometry.spacing_mm, spacing_mm) for item in measured]
+        found = [known if known.voxels else new for known, new in zip(found, measured, strict=True)]
+    return found
 
 
 def _annotation_of_all(raw: RawCase) -> tuple[Annotation, float]:

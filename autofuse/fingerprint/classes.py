@@ -38,19 +38,11 @@ class ClassMeasure:
         z, y, x = (position * step for position, step in zip(self.centroid, spacing_mm, strict=True))
         return round(z, 3), round(y, 3), round(x, 3)
 
-    def in_voxels_of(self, own_mm: Triple, other_mm: Triple) -> ClassMeasure:
-        """The same sizes and places, counted in voxels of a grid of another spacing; a class that is there stays."""
-        if own_mm == other_mm:
-            return self
+    def counted_in(self, own_mm: Triple, other_mm: Triple) -> ClassMeasure:
+        """The same sizes in voxels of another spacing, rounded up; without a place, since axes may be others too."""
         ratio = float(np.prod(own_mm) / np.prod(other_mm))
-        z, y, x = (own / other for own, other in zip(own_mm, other_mm, strict=True))
-        place = self.centroid
-        return replace(
-            self,
-            voxels=math.ceil(self.voxels * ratio),
-            components=tuple(math.ceil(size * ratio) for size in self.components),
-            centroid=None if place is None else (place[0] * z, place[1] * y, place[2] * x),
-        )
+        components = tuple(math.ceil(size * ratio) for size in self.components)
+        return replace(self, voxels=math.ceil(self.voxels * ratio), components=components, centroid=None)
 
     def component_ml(self, spacing_mm: Triple) -> Triple:
         """Volumes of the smallest, the median and the largest component; zeros where the class is absent."""

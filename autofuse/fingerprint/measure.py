@@ -48,7 +48,9 @@ def measure(dataset: Dataset, workspace: Workspace, *, workers: int | None = Non
     _refuse_failures(dataset, outcomes)
     records |= {outcome.name: outcome.value for outcome in outcomes if outcome.value is not None}
     measured = [records[case.id] for case in dataset.cases]
-    trials = try_registration(dataset, measured, workspace.fingerprint_trials, workers)
+    # Modalities that carry masks of their own are never registered.
+    wanted = [] if dataset.labels_per_modality else measured
+    trials = try_registration(dataset, wanted, workspace.fingerprint_trials, workers)
     _refuse_failures(dataset, trials)
     fingerprint = pool(dataset, measured, [trial.value for trial in trials if trial.value is not None])
     fingerprint.save(workspace.fingerprint)

@@ -85,11 +85,11 @@ def _modalities(fingerprint: Fingerprint) -> PlainTable:
     ):
         numbers = (facts.percentile_00_5, facts.median, facts.percentile_99_5)
         spread = f"{facts.mean:.4g} ± {facts.std:.4g}"
-        masks = (f"{own[channel]} cases",) if own else ()
+        masks = (f"{own[channel]}",) if own else ()
         rows.append((name, f"{rate:.0%}", spread, *(f"{value:.4g}" for value in numbers), f"{facts.voxels:,}", *masks))
     title = "Modalities (intensities inside labelled foreground)"
     columns = ("name", "missing", "mean ± std", "0.5 %", "median", "99.5 %", "voxels")
-    return PlainTable(title, (*columns, "own masks") if own else columns, tuple(rows))
+    return PlainTable(title, (*columns, "cases with own masks") if own else columns, tuple(rows))
 
 
 def _pairs(fingerprint: Fingerprint) -> PlainTable:

@@ -126,8 +126,8 @@ class CaseFacts(StoredValue):
         stroke_gap_mm: how far the loneliest piece of their strokes lies from the next; None where the reach is.
         source_digest: hash of the names and contents of the files that were read; equal for a copy of them.
         modality_annotations: where modalities carry masks of their own, how each is annotated, "none" where it has no
-            mask; () otherwise. Classes are then as the mask shows them that has most of each, in voxels of the
-            reference grid, and ``annotation`` is that of the masks that are there.
+            mask; () otherwise. Each class is then as the first mask shows it that has it, the reference modality's
+            before all others, in voxels of the reference grid, and ``annotation`` is that of the masks that are there.
     """
 
     kind: ClassVar[str] = "case_facts"
