@@ -196,7 +196,7 @@ def _plan_fold(
     from autofuse.foundation.ranks import count
 
     training, held_out = ground.splits.folds[fold]
-    labelled = {case.id for case in ground.dataset.cases if case.label is not None}
+    labelled = {case.id for case in ground.dataset.cases if case.labelled}
     minutes = method.minutes.get(task.configuration.name)
     return plan_run(
         task,

@@ -215,7 +215,7 @@ class _School:
         having = [
             {index for index, voxels in enumerate(self.store.open(case.id).record.class_voxels) if voxels}
             for case in self.ground.dataset.cases
-            if case.id in training and case.label is not None
+            if case.id in training and case.labelled
         ]
         found = {int(index) for case in self.cases for index in np.unique(self.store.open(case.id).read_prior(key))}
         usual = [index for index in range(1, len(labels.raw_values) + 1) if 2 * _count(having, index) > len(having)]
@@ -235,7 +235,7 @@ def _count(having: Sequence[set[int]], index: int) -> int:
 def _unlabelled(ground: Ground, fold: int) -> list[Case]:
     """Training cases of ``fold`` without a label."""
     training = set(ground.splits.folds[fold][0])
-    return [case for case in ground.dataset.cases if case.id in training and case.label is None]
+    return [case for case in ground.dataset.cases if case.id in training and not case.labelled]
 
 
 def _common(method: Method) -> dict[str, object]:

@@ -221,7 +221,7 @@ class Work:
 
     def _select(self, unit: Unit) -> list[Path]:
         self.closing.choose(self._runs())
-        return [self.workspace.ensemble] if self.closing.holds_out(self._runs()) else []
+        return [self.workspace.ensemble] if self.closing.chooses(self._runs()) else []
 
     def _predict(self, unit: Unit) -> list[Path]:
         from autofuse.road.prediction import predict_with
@@ -250,7 +250,7 @@ class Work:
         from autofuse.road.prediction import crew_of
 
         runs = self._runs()
-        ensemble = chosen_ensemble(self.dataset, self.workspace) if self.closing.holds_out(runs) else None
+        ensemble = chosen_ensemble(self.dataset, self.workspace) if self.closing.chooses(runs) else None
         return crew_of(runs[0]) if ensemble is None else ensemble_crew(self.workspace.runs, ensemble)
 
     def _runs(self) -> list[list[TrainedFold]]:

@@ -210,11 +210,16 @@ class _Road:
         return (time.monotonic() - min(started, self.clock.started)) / 60
 
     def _judging(self) -> int:
-        return sum(len(self.ground.splits.folds[fold][1]) for fold in self.folds)
+        return sum(len(self.ground.splits.folds[fold][1]) for fold in self.folds) * self._masks()
+
+    def _masks(self) -> int:
+        """How many masks are predicted of a case, one after the other."""
+        plan = self.ground.plan
+        return len(plan.modalities) if plan.masks_per_modality else 1
 
     def _to_predict(self) -> int:
         taught = to_label(self.ground, chosen_trainer(self.ground, self.method)[1].teaching(), self.folds)
-        return self._judging() + len(self.dataset.test_cases) * len(self.folds) + taught
+        return self._judging() + len(self.dataset.test_cases) * len(self.folds) * self._masks() + taught
 
     def _to_fuse(self) -> int:
         if not self.ground.plan.budget.want_fused:

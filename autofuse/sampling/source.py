@@ -181,7 +181,6 @@ class PatchSource:
             covered = ~np.isnan(images)
             np.nan_to_num(images, copy=False, nan=0.0)
         inner = 3 - len(self.patch)
-        fill = 0 if case.annotation == "dense" else IGNORE
 
         def shaped(array: NDArray[Any]) -> NDArray[Any]:
             return array[..., 0, :, :] if inner else array
@@ -191,12 +190,19 @@ class PatchSource:
             images=torch.from_numpy(shaped(images)),
             present=torch.from_numpy(case.present),
             label=torch.from_numpy(shaped(label)),
-            label_fill=fill,
+            label_fill=self._fill(case),
             prior=None if prior is None else torch.from_numpy(shaped(prior)),
             draw=draw,
             centre=tuple(middle - low for middle, (low, _) in zip(middles, spans, strict=True))[inner:],
             covered=None if covered is None else torch.from_numpy(shaped(covered)),
         )
+
+    def _fill(self, case: StoredCase) -> int | tuple[int, ...]:
+        """What labels are beyond the image: background for dense ones, else ``IGNORE``; one for each mask."""
+        if not self.task.plan.masks_per_modality:
+            return 0 if case.annotation == "dense" else IGNORE
+        kinds = case.record.annotations or ("none",) * self.task.modalities
+        return tuple(0 if kind == "dense" else IGNORE for kind in kinds)
 
     def _padded(
         self, case: StoredCase, spans: list[tuple[int, int]]
@@ -212,11 +218,11 @@ class PatchSource:
         prior = None if self.prior_run is None else case.read_prior(self.prior_run, (first, second, third))
         margins = [(a - low, high - b) for (low, high), (a, b) in zip(spans, inner, strict=True)]
         if label is None:
-            label = np.full(images.shape[1:], IGNORE, dtype=np.int16)
+            own = self.task.plan.masks_per_modality
+            label = np.full(images.shape if own else images.shape[1:], IGNORE, dtype=np.int16)
         if any(margin != (0, 0) for margin in margins):
-            fill = 0 if case.annotation == "dense" else IGNORE
             images = np.pad(images, [(0, 0), *margins])
-            label = np.pad(label, margins, constant_values=fill)
+            label = _padded_label(label, margins, self._fill(case))
             prior = None if prior is None else np.pad(prior, margins)
         return images, label, prior
 
@@ -224,6 +230,14 @@ class PatchSource:
 def stream_batch(share: float, batch: int, ranks: int = 1) -> int:
     """A stream's samples in a step, of all ranks: its share of the batch, rounded up to as many (1 or more) each."""
     return ranks * -(-max(1, round(share * batch)) // ranks)
+
+
+def _padded_label(
+    label: NDArray[np.int16], margins: list[tuple[int, int]], fill: int | tuple[int, ...]
+) -> NDArray[np.int16]:
+    if isinstance(fill, int):
+        return np.pad(label, margins, constant_values=fill)
+    return np.stack([np.pad(one, margins, constant_values=beyond) for one, beyond in zip(label, fill, strict=True)])
 
 
 def _span(middle: float, half: float) -> tuple[int, int]:

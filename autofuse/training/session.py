@@ -215,6 +215,8 @@ class Session:
     def _record(self, result: ValidationResult | None) -> EpochRecord:
         state, elapsed_s = self.state, self._clock.elapsed_s
         spent_s = elapsed_s - state.epoch_elapsed_s - (state.validation_s or 0.0 if result is not None else 0.0)
+        watched = dict(self._trainer.watched(self.nets))
+        before = state.history[-1].watched if state.history else {}
         return EpochRecord(
             epoch=state.epoch + 1,
             step=state.step,
@@ -226,6 +228,8 @@ class Session:
             dice=None if result is None else result.mean_dice,
             dice_smooth=None if result is None else state.dice_smooth,
             dice_per_class={} if result is None else dict(result.per_class),
+            watched=watched,
+            remarks=self._trainer.remarks(before, watched),
             skipped_steps=state.skipped_steps,
             skipped=state.skipped,
             elapsed_s=round(elapsed_s, 3),

@@ -128,11 +128,14 @@ class Trainer:
     ``topology`` is that of ``autofuse.networks`` which a method is made for (None: any will do), ``decoders`` how many
     memory is planned for: a command that names the trainer gets a plan for these.
     ``jitter_mm`` is the largest shift of one modality against the others, in half of the samples.
+    ``masks_each`` says that the method can teach each modality by a mask of its own and find one for each
+    (``segment_each``).
     """
 
     name: ClassVar[str]
     topology: ClassVar[str | None] = None
     decoders: ClassVar[int] = 1
+    masks_each: ClassVar[bool] = False
 
     learning_rate: Weight = 1e-2
     momentum: Share = 0.99
@@ -172,6 +175,13 @@ class Trainer:
         """Logits (B, C, *S) at the resolution of the image; the only thing that prediction calls."""
         raise NotImplementedError
 
+    def segment_each(self, nets: nn.ModuleDict, batch: Batch) -> Tensor:
+        """Logits (B, M, C, *S), each modality's own; what prediction calls where modalities carry masks of their own.
+
+        Those of an absent modality are finite and mean nothing.
+        """
+        raise NotImplementedError
+
     def fuses(self, task: Task) -> bool:
         """Whether ``fused`` gives an image."""
         return False
@@ -185,3 +195,11 @@ class Trainer:
 
         Must be a function of its arguments alone, and must not read values back from the device.
         """
+
+    def watched(self, nets: nn.ModuleDict) -> Mapping[str, float]:
+        """What of its networks' state training notes at the end of each epoch, by name; nothing by default."""
+        return {}
+
+    def remarks(self, before: Mapping[str, float], now: Mapping[str, float]) -> tuple[str, ...]:
+        """What people are told of how ``watched`` changed over an epoch, a sentence each; ``before`` is {} at first."""
+        return ()

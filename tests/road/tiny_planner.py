@@ -89,7 +89,20 @@ class Topologies(Teaching):
         return super().plan(fingerprint, labels, budget if known else budget.model_copy(update={"topology": None}))
 
 
-ALL: dict[str, type[Teaching]] = {kind.__name__: kind for kind in (Teaching, LazyChallenger, LazyDefault, Topologies)}
+class OwnMasks(Teaching):
+    """A mask for each modality."""
+
+    steps = 3
+
+    def plan(self, fingerprint: Fingerprint, labels: Labels, budget: Budget) -> Plan:
+        """As above, with a head for each modality and the trainer that teaches them."""
+        plan = super().plan(fingerprint, labels, budget.model_copy(update={"topology": "per_modality"}))
+        trainer = TrainerChoice(name="collaboration", fields={"aligned": False, "warm_up": 0.0})
+        return plan.model_copy(update={"masks_per_modality": True, "trainer": trainer, "budget": budget})
+
+
+KINDS = (Teaching, LazyChallenger, LazyDefault, Topologies, OwnMasks)
+ALL: dict[str, type[Teaching]] = {kind.__name__: kind for kind in KINDS}
 
 
 def register_all(monkeypatch: pytest.MonkeyPatch) -> None:
