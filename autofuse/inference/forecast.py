@@ -1,0 +1,191 @@
+"""What predicting will take at most, told before the first image is read: shapes stand in the headers of the files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from autofuse.dataset.types import Case, Dataset
+from autofuse.foundation.errors import AutofuseError, ResourceError
+from autofuse.foundation.machine import available_memory_gib
+from autofuse.images.io import NIFTI_ENDINGS, Header, read_header
+from autofuse.inference.memory import (
+    COMFORT_GIB,
+    Extras,
+    Load,
+    MemoryPlan,
+    held_gib,
+    plan_memory,
+    reading_gib,
+    resident_gib,
+)
+from autofuse.inference.prediction import PredictOptions, grid_key
+from autofuse.preprocessing.placement import place
+from autofuse.training.model import AnyModel
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The largest case of a prediction and what the process will hold at most, in GiB.
+
+    Attributes:
+        shape: of its native grid.
+        reading_gib: while it is read and prepared; computing_gib: while it is predicted, with the next case being read
+            beside it where there is one. Both hold all that the process holds already.
+        on_device: whether the network's share is taken from a device of its own, and so not counted.
+    """
+
+    case: str
+    shape: tuple[int, int, int]
+    reading_gib: float
+    computing_gib: float
+    on_device: bool = False
+
+    @property
+    def peak_gib(self) -> float:
+        """The larger of the two."""
+        return max(self.reading_gib, self.computing_gib)
+
+    def in_words(self) -> str:
+        """Such as "Predicting needs at most 5.42 GiB of memory (case_3, 600 x 1024 x 1024 voxels); 17.1 GiB are
+        free."."""
+        sizes = " x ".join(map(str, self.shape))
+        beside = " beside the device's" if self.on_device else ""
+        return (
+            f"Predicting needs at most {self.peak_gib:.2f} GiB of memory{beside} ({self.case}, {sizes} voxels); "
+            f"{available_memory_gib():.1f} GiB are free."
+        )
+
+
+def extras_of(models: Sequence[AnyModel], options: PredictOptions, *, ahead: bool, next_gib: float | None) -> Extras:
+    """What is held besides a case: members on one grid are summed there, several grids and what is kept natively."""
+    parts = len(models) if options.uncertainty else len({grid_key(model.task) for model in models})
+    spools = (len(models) > parts) + (parts > 1 or options.keeps) + options.uncertainty
+    return Extras(spools, ahead, next_gib, bool(options.steps))
+
+
+def headers_of(dataset: Dataset, case: Case) -> list[Header]:
+    """Headers of a case's NIfTI images, damaged ones and other formats left out: those need a process each."""
+    found = []
+    for path in dict.fromkeys(image.path for image in case.images if image is not None):
+        if path.lower().endswith(NIFTI_ENDINGS):
+            try:
+                found.append(read_header(dataset.path(path)))
+            except AutofuseError:
+                continue  # whoever reads it says what is wrong
+    return found
+
+
+def loads_of(models: Sequence[AnyModel], headers: Sequence[Header]) -> dict[str, Load]:
+    """Per grid on which members see the case, the shapes that decide; nothing is known to be cropped yet.
+
+    The native grid is taken to be that of the largest image.
+    """
+    if not headers:
+        return {}
+    largest = max((header.geometry for header in headers), key=lambda geometry: math.prod(geometry.shape))
+    raw_bytes = sum(math.prod(item.geometry.shape) * item.components * item.dtype.itemsize for item in headers)
+    own_grids = any(not header.geometry.same_grid(largest) for header in headers)
+    loads: dict[str, Load] = {}
+    for model in models:
+        task, key = model.task, grid_key(model.task)
+        whole = tuple(slice(0, size) for size in largest.shape)
+        placed = place(
+            largest,
+            whole,
+            task.plan.transpose,
+            task.configuration.spacing_mm,
+            keep_first_axis=task.configuration.dimensions == 2,
+        )
+        turned = (placed.cropped_shape[0], placed.cropped_shape[1], placed.cropped_shape[2])
+        load = Load(
+            prepared=placed.prepared_shape,
+            native=turned,
+            inputs=task.modalities + task.prior_channels,
+            outputs=task.outputs,
+            raw_bytes=raw_bytes,
+            elsewhere=own_grids or task.plan.registration is not None,
+        )
+        if key not in loads or load.inputs > loads[key].inputs:
+            loads[key] = load
+    return loads
+
+
+def case_reading_gib(loads: Mapping[str, Load]) -> float:
+    """What reading a case takes at most: every grid's images stay while the next grid's are made."""
+    if not loads:
+        return 0.0
+    held = [held_gib(load) for load in loads.values()]
+    return max(reading_gib(load) + sum(held) - own for load, own in zip(loads.values(), held, strict=True))
+
+
+def forecast(
+    models: Sequence[AnyModel], loads: Mapping[str, Mapping[str, Load]], options: PredictOptions, *, overlap: bool
+) -> Forecast | None:
+    """What the largest case needs; None where no header could be read, or it will not fit and be refused.
+
+    Args:
+        loads: by case, as ``loads_of`` gives them.
+        overlap: whether the next case is read meanwhile.
+    """
+    known = {case: parts for case, parts in loads.items() if parts}
+    if not known:
+        return None
+    sizes = {case: case_reading_gib(parts) for case, parts in known.items()}
+    largest = max(sizes, key=lambda case: sizes[case])
+    try:
+        plan = _planned(models, known[largest], options, overlap, sizes[largest] if len(loads) > 1 else 0.0)
+    except ResourceError:
+        return None
+    on_device = torch.device(options.device).type == "cuda"
+    first = next(iter(known[largest].values()))
+    now = resident_gib()
+    computing = now + sum(held_gib(load) for load in known[largest].values()) if on_device else _stated_gib(plan)
+    return Forecast(largest, _native(models, first), now + sizes[largest], computing, on_device)
+
+
+def _planned(
+    models: Sequence[AnyModel], loads: Mapping[str, Load], options: PredictOptions, ahead: bool, next_gib: float
+) -> MemoryPlan:
+    """The largest plan of all members, made as the prediction will make it.
+
+    Raises:
+        ResourceError: if the case does not fit.
+    """
+    extras = extras_of(models, options, ahead=ahead, next_gib=next_gib)
+    held = sum(held_gib(load) for load in loads.values())
+    plans = []
+    try:
+        for model in models:
+            load = replace(loads[grid_key(model.task)], extras=extras)
+            plans.append(
+                plan_memory(
+                    load,
+                    model.task.configuration,
+                    memory_gib=options.memory_gib,
+                    step=options.step,
+                    device=torch.device(options.device),
+                    coming_gib=held,
+                )
+            )
+    except ResourceError:
+        if not ahead:
+            raise
+        return _planned(models, loads, options, False, 0.0)
+    return max(plans, key=lambda plan: plan.peak_gib)
+
+
+def _stated_gib(plan: MemoryPlan) -> float:
+    """The peak of the plan; where float32 did not seem to fit but in the end does, it is up to what is comfortable."""
+    return plan.peak_gib if plan.dtype == "float32" else max(plan.peak_gib, min(COMFORT_GIB, plan.limit_gib))
+
+
+def _native(models: Sequence[AnyModel], load: Load) -> tuple[int, int, int]:
+    """The shape before axes were put in the plan's order."""
+    shape = [0, 0, 0]
+    for position, axis in enumerate(models[0].task.plan.transpose):
+        shape[axis] = load.native[position]
+    return shape[0], shape[1], shape[2]
