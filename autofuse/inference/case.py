@@ -23,6 +23,7 @@ from autofuse.inference.components import postprocess
 from autofuse.inference.export import paint
 from autofuse.inference.forecast import extras_of
 from autofuse.inference.members import Advance, Members, Weighted
+from autofuse.inference.memory import TUNED_BELOW_GIB
 from autofuse.inference.prediction import (
     CaseOnGrid,
     LoadedCase,
@@ -48,10 +49,6 @@ if TYPE_CHECKING:
 
 HALF_LIMIT = 30_000.0
 """Larger intensities are kept in single precision."""
-
-TUNED_BELOW_GIB = 2.0
-"""Smaller predictions keep memory between tiles, which makes a network on a CPU up to 1.5 times faster but holds up to
-half as much again; larger ones give it back."""
 
 Priors = Mapping[str, NDArray[np.integer]]
 """By name of a cascade's earlier run, or configuration, its class indices (z, y, x) on the native grid."""

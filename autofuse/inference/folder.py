@@ -23,7 +23,7 @@ from autofuse.inference.forecast import case_reading_gib, forecast, headers_of, 
 from autofuse.inference.memory import require_room
 from autofuse.inference.overlap_threads import Told, threads
 from autofuse.inference.prediction import LoadedCase, Prediction, PredictOptions, Seen
-from autofuse.inference.reading import read_priors, require_modalities
+from autofuse.inference.reading import always_there, read_priors, require_modalities
 from autofuse.inference.record import RECORDS, PredictionRecord, kept_record, model_digest, settings_digest, source_of
 from autofuse.inference.writing import UNCERTAINTY, record_path, wanted_files, write_prediction
 from autofuse.training.model import AnyModel
@@ -123,6 +123,7 @@ class _Line:
         self.priors, self.weights, self.ensemble = priors, weights, ensemble
         self._digests = tuple(model_digest(model) for model in models)
         self._settings = settings_digest(options, dataset.file_ending)
+        self._always = always_there(dataset)
         self._roomy = True
         self._records: dict[str, PredictionRecord] = {}
         self._reading_gib: dict[str, float] = {}
@@ -222,7 +223,7 @@ class _Line:
         def read() -> LoadedCase:
             # Taken before the images are read: if they change meanwhile, the record will not fit them.
             self._records[case.id] = self._record(case)
-            require_modalities(self.dataset, case, self.models)
+            require_modalities(self.dataset, case, self.models, self._always)
             require_room(self._reading_gib.get(case.id, 0.0))
             reference = self.models[0].task.plan.reference
             raw = load_case(self.dataset, case, with_label=False, reference=reference)

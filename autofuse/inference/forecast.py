@@ -14,6 +14,7 @@ from autofuse.foundation.machine import available_memory_gib
 from autofuse.images.io import NIFTI_ENDINGS, Header, read_header
 from autofuse.inference.memory import (
     COMFORT_GIB,
+    TUNED_BELOW_GIB,
     Extras,
     Load,
     MemoryPlan,
@@ -25,6 +26,9 @@ from autofuse.inference.memory import (
 from autofuse.inference.prediction import PredictOptions, grid_key
 from autofuse.preprocessing.placement import place
 from autofuse.training.model import AnyModel
+
+LOADED_LATER_GIB = 0.1
+"""Libraries that are first needed while a case is read or predicted, and what they compile."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,8 @@ def forecast(
     first = next(iter(known[largest].values()))
     now = resident_gib()
     computing = now + sum(held_gib(load) for load in known[largest].values()) if on_device else _stated_gib(plan)
-    return Forecast(largest, _native(models, first), now + sizes[largest], computing, on_device)
+    reading = now + sizes[largest] + LOADED_LATER_GIB
+    return Forecast(largest, _native(models, first), reading, computing + LOADED_LATER_GIB, on_device)
 
 
 def _planned(
@@ -180,7 +185,10 @@ def _planned(
 
 def _stated_gib(plan: MemoryPlan) -> float:
     """The peak of the plan; where float32 did not seem to fit but in the end does, it is up to what is comfortable."""
-    return plan.peak_gib if plan.dtype == "float32" else max(plan.peak_gib, min(COMFORT_GIB, plan.limit_gib))
+    if plan.dtype != "float32":
+        return max(plan.peak_gib, min(COMFORT_GIB, plan.limit_gib))
+    tuned = plan.peak_gib < TUNED_BELOW_GIB
+    return plan.peak_gib + (plan.parts_gib["network"] / 2 if tuned else 0.0)
 
 
 def _native(models: Sequence[AnyModel], load: Load) -> tuple[int, int, int]:
