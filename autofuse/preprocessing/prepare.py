@@ -18,7 +18,7 @@ from autofuse.foundation.errors import DataError
 from autofuse.plan.types import Configuration, Plan
 from autofuse.preprocessing.elsewhere import Rigids, find_rigids, on_prepared_grid
 from autofuse.preprocessing.far import with_far_background
-from autofuse.preprocessing.normalise import inside_mask, normalise
+from autofuse.preprocessing.normalise import inside_mask, normalise, only_inside
 from autofuse.preprocessing.placement import Placement, place
 from autofuse.preprocessing.resample import resample_image, resample_labels, resample_nearest
 
@@ -176,7 +176,7 @@ def _prepared_images(
         volume = resample_image(volume[None], shape, anisotropic_axis=configuration.anisotropic_axis)[0]
         if norm.scheme == "zscore_nonzero" and inside_prepared is not None:
             # The spline rings across the border of the body; outside stays exactly 0.
-            volume = volume.mul_(inside_prepared)
+            volume = only_inside(volume, inside_prepared)
         if not stays:
             images[index] = volume.cpu().numpy()
     return images
