@@ -19,7 +19,7 @@ from autofuse.foundation.files import sweep_temps
 from autofuse.foundation.locks import lock
 from autofuse.foundation.workers import Outcome
 from autofuse.inference.case import load_for, predict_loaded, require_fitting
-from autofuse.inference.forecast import case_reading_gib, forecast, headers_of, loads_of
+from autofuse.inference.forecast import case_reading_gib, forecast, grids_of, headers_of, loads_of
 from autofuse.inference.memory import require_room
 from autofuse.inference.overlap_threads import Told, threads
 from autofuse.inference.prediction import LoadedCase, Prediction, PredictOptions, Seen
@@ -151,7 +151,8 @@ class _Line:
 
     def _foretell(self, cases: Sequence[Case], overlap: bool) -> None:
         """Say what the largest case needs, and remember what reading each of them takes."""
-        loads = {case.id: loads_of(self.models, headers_of(self.dataset, case)) for case in cases}
+        grids = grids_of(self.models)
+        loads = {case.id: loads_of(grids, headers_of(self.dataset, case)) for case in cases}
         self._reading_gib = {case: case_reading_gib(parts) for case, parts in loads.items() if parts}
         found = forecast(self.models, loads, self.options, overlap=overlap)
         if found is not None:

@@ -11,6 +11,7 @@ import torch
 from autofuse.dataset.types import Case, Dataset
 from autofuse.foundation.errors import AutofuseError, ResourceError
 from autofuse.foundation.machine import available_memory_gib
+from autofuse.images.geometry import Geometry
 from autofuse.images.io import NIFTI_ENDINGS, Header, read_header
 from autofuse.inference.memory import (
     COMFORT_GIB,
@@ -24,6 +25,7 @@ from autofuse.inference.memory import (
     resident_gib,
 )
 from autofuse.inference.prediction import PredictOptions, grid_key
+from autofuse.plan.task import Task
 from autofuse.preprocessing.placement import place
 from autofuse.training.model import AnyModel
 
@@ -83,8 +85,18 @@ def headers_of(dataset: Dataset, case: Case) -> list[Header]:
     return found
 
 
-def loads_of(models: Sequence[AnyModel], headers: Sequence[Header]) -> dict[str, Load]:
-    """Per grid on which members see the case, the shapes that decide; nothing is known to be cropped yet.
+def grids_of(models: Sequence[AnyModel]) -> dict[str, Task]:
+    """The task of the member with the most inputs for each grid on which members see a case."""
+    grids: dict[str, Task] = {}
+    for model in models:
+        key = grid_key(model.task)
+        if key not in grids or model.task.prior_channels > grids[key].prior_channels:
+            grids[key] = model.task
+    return grids
+
+
+def loads_of(grids: Mapping[str, Task], headers: Sequence[Header]) -> dict[str, Load]:
+    """Per grid, the shapes that decide; nothing is known to be cropped yet.
 
     The native grid is taken to be that of the largest image.
     """
@@ -93,29 +105,21 @@ def loads_of(models: Sequence[AnyModel], headers: Sequence[Header]) -> dict[str,
     largest = max((header.geometry for header in headers), key=lambda geometry: math.prod(geometry.shape))
     raw_bytes = sum(math.prod(item.geometry.shape) * item.components * item.dtype.itemsize for item in headers)
     own_grids = any(not header.geometry.same_grid(largest) for header in headers)
-    loads: dict[str, Load] = {}
-    for model in models:
-        task, key = model.task, grid_key(model.task)
-        whole = tuple(slice(0, size) for size in largest.shape)
-        placed = place(
-            largest,
-            whole,
-            task.plan.transpose,
-            task.configuration.spacing_mm,
-            keep_first_axis=task.configuration.dimensions == 2,
-        )
-        turned = (placed.cropped_shape[0], placed.cropped_shape[1], placed.cropped_shape[2])
-        load = Load(
-            prepared=placed.prepared_shape,
-            native=turned,
-            inputs=task.modalities + task.prior_channels,
-            outputs=task.outputs,
-            raw_bytes=raw_bytes,
-            elsewhere=own_grids or task.plan.registration is not None,
-        )
-        if key not in loads or load.inputs > loads[key].inputs:
-            loads[key] = load
-    return loads
+    return {key: _load(task, largest, raw_bytes, own_grids) for key, task in grids.items()}
+
+
+def _load(task: Task, grid: Geometry, raw_bytes: int, own_grids: bool) -> Load:
+    whole = tuple(slice(0, size) for size in grid.shape)
+    flat = task.configuration.dimensions == 2
+    placed = place(grid, whole, task.plan.transpose, task.configuration.spacing_mm, keep_first_axis=flat)
+    return Load(
+        prepared=placed.prepared_shape,
+        native=placed.cropped_shape,
+        inputs=task.modalities + task.prior_channels,
+        outputs=task.outputs,
+        raw_bytes=raw_bytes,
+        elsewhere=own_grids or task.plan.registration is not None,
+    )
 
 
 def case_reading_gib(loads: Mapping[str, Load]) -> float:

@@ -27,7 +27,7 @@ from autofuse.images import read_label_image
 from autofuse.images.geometry import Geometry
 from autofuse.images.write import write_image
 from autofuse.inference.folder import predict_cases, require_predicted
-from autofuse.inference.forecast import forecast, headers_of, loads_of
+from autofuse.inference.forecast import forecast, grids_of, headers_of, loads_of
 from autofuse.inference.memory import resident_gib
 from autofuse.inference.prediction import PredictOptions
 from autofuse.sampling.batch import Batch
@@ -75,7 +75,9 @@ def main() -> None:
         name="large", root=str(folder), layout="images", modalities=(Modality(name="CT"),), labels=labels, cases=cases
     )
     options = PredictOptions(mirror=False, step=step)
-    told = forecast([model], {"large": loads_of([model], headers_of(dataset, cases[0]))}, options, overlap=True)
+    told = forecast(
+        [model], {"large": loads_of(grids_of([model]), headers_of(dataset, cases[0]))}, options, overlap=True
+    )
     before = resident_gib()
     started = time.monotonic()
     outcomes = predict_cases([model], dataset, cases, folder / "out", options=options)

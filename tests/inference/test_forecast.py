@@ -16,7 +16,7 @@ from autofuse.images.geometry import Geometry
 from autofuse.images.write import write_image
 from autofuse.inference import folder
 from autofuse.inference.folder import predict_cases, require_predicted
-from autofuse.inference.forecast import case_reading_gib, forecast, headers_of, loads_of
+from autofuse.inference.forecast import case_reading_gib, forecast, grids_of, headers_of, loads_of
 from autofuse.inference.memory import GIB, Load, reading_gib, require_room
 from autofuse.inference.prediction import PredictOptions
 
@@ -56,7 +56,7 @@ def test_reading_is_counted_by_hand() -> None:
 def test_the_largest_case_is_foretold_from_its_header(tmp_path: Path) -> None:
     dataset = make_dataset(tmp_path, {"small": (8, 9, 10), "large": (40, 30, 20)})
     models = make_models()
-    loads = {case.id: loads_of(models, headers_of(dataset, case)) for case in dataset.test_cases}
+    loads = {case.id: loads_of(grids_of(models), headers_of(dataset, case)) for case in dataset.test_cases}
     (load,) = loads["large"].values()
     assert (load.native, load.prepared, load.raw_bytes) == ((40, 30, 20), (40, 30, 20), 2 * 24_000)
     told = forecast(models, loads, PredictOptions(), overlap=True)
@@ -70,7 +70,7 @@ def test_the_largest_case_is_foretold_from_its_header(tmp_path: Path) -> None:
 def test_axes_are_named_as_the_file_has_them(tmp_path: Path) -> None:
     dataset = make_dataset(tmp_path, {"a": (8, 9, 10)})
     models = make_models(transpose=(2, 0, 1))
-    loads = {"a": loads_of(models, headers_of(dataset, dataset.test_cases[0]))}
+    loads = {"a": loads_of(grids_of(models), headers_of(dataset, dataset.test_cases[0]))}
     (load,) = loads["a"].values()
     assert load.native == (10, 8, 9)
     told = forecast(models, loads, PredictOptions(), overlap=True)
