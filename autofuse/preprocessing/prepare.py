@@ -18,7 +18,7 @@ from autofuse.plan.types import Configuration, Plan
 from autofuse.preprocessing.elsewhere import Rigids, find_rigids, on_prepared_grid
 from autofuse.preprocessing.far import with_far_background
 from autofuse.preprocessing.label import own_labels, prepared_label
-from autofuse.preprocessing.normalise import inside_mask, normalise
+from autofuse.preprocessing.normalise import inside_mask, normalise, only_inside
 from autofuse.preprocessing.placement import Placement, place
 from autofuse.preprocessing.resample import resample_image, resample_nearest
 
@@ -108,7 +108,8 @@ def prepare_case(
         if plan.far_background and bool((label == IGNORE).any()):
             classes = len(plan.labels.raw_values)
             label = with_far_background(label, placement.prepared_spacing_mm, classes, raw.case.id)
-    if not np.isfinite(images).all():
+    # NaN and infinity show in the extremes, which need no mask of the whole case.
+    if not np.isfinite([images.min(), images.max()]).all():
         raise DataError(
             "Intensities are too large to be normalised.",
             case=raw.case.id,
@@ -178,17 +179,25 @@ def _prepared_images(
         for norm, array in zip(plan.normalisation, cropped, strict=True)
     ):
         mask = inside_mask([array for array in cropped if array is not None])
-        inside = torch.from_numpy(mask.astype(np.float32)).to(device)
+        inside = torch.from_numpy(mask).to(device)
         inside_prepared = resample_nearest(inside, shape)
     for index, (array, norm) in enumerate(zip(cropped, plan.normalisation, strict=True)):
         if array is None:
             continue
-        volume = normalise(_float_tensor(array, device), norm, inside)
+        stays = array.shape == tuple(shape) and device.type == "cpu"
+        if stays:
+            # What is not resampled is normalised where it will stay: half the memory of a large case.
+            images[index] = array
+            volume = torch.from_numpy(images[index])
+        else:
+            volume = _float_tensor(array, device)
+        volume = normalise(volume, norm, inside)
         volume = resample_image(volume[None], shape, anisotropic_axis=configuration.anisotropic_axis)[0]
         if norm.scheme == "zscore_nonzero" and inside_prepared is not None:
             # The spline rings across the border of the body; outside stays exactly 0.
-            volume = volume.mul_(inside_prepared)
-        images[index] = volume.cpu().numpy()
+            volume = only_inside(volume, inside_prepared)
+        if not stays:
+            images[index] = volume.cpu().numpy()
     return images
 
 
