@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +16,10 @@ from autofuse.fingerprint.crop import case_box
 from autofuse.fingerprint.strokes import STROKES_BELOW
 from autofuse.fingerprint.types import Annotation
 from autofuse.foundation.errors import DataError
-from autofuse.plan.types import Configuration, Plan
+from autofuse.plan.types import Configuration, NormalisationPlan, Plan
 from autofuse.preprocessing.elsewhere import Rigids, find_rigids, on_prepared_grid
 from autofuse.preprocessing.far import with_far_background
+from autofuse.preprocessing.ladder import Ladder, place_name, places
 from autofuse.preprocessing.normalise import inside_mask, normalise
 from autofuse.preprocessing.placement import Placement, place
 from autofuse.preprocessing.resample import resample_image, resample_labels, resample_nearest
@@ -132,14 +134,14 @@ def _brought_here(
     device: torch.device,
 ) -> dict[int, NDArray[np.bool_]]:
     """Where each modality that came from elsewhere is covered, by channel; ``images`` is filled with them."""
-    views = {}
+    views, ladder = {}, Ladder("bringing a modality onto the reference grid")
     for channel, image in enumerate(raw.images):
         if image is None or here[channel]:
             continue
         norm = plan.normalisation[channel]
-        images[channel], views[channel] = on_prepared_grid(
-            image, placement.prepared_geometry, rigids[channel], norm, device
-        )
+        work = partial(on_prepared_grid, image, placement.prepared_geometry, rigids[channel], norm)
+        ways = ((place_name(where), partial(work, where)) for where in places(device))
+        images[channel], views[channel] = ladder.climb(*ways)
     return views
 
 
@@ -153,24 +155,56 @@ def _prepared_images(
     """(M, *prepared_shape), zeros for those that are None; one modality at a time is in float32 on the device."""
     shape = placement.prepared_shape
     images = np.zeros((len(cropped), *shape), dtype=np.float32)
-    inside = inside_prepared = None
+    mask = None
     if any(
         norm.scheme == "zscore_nonzero" and array is not None
         for norm, array in zip(plan.normalisation, cropped, strict=True)
     ):
         mask = inside_mask([array for array in cropped if array is not None])
-        inside = torch.from_numpy(mask.astype(np.float32)).to(device)
-        inside_prepared = resample_nearest(inside, shape)
+    body = _Body(mask, shape)
+    ladder = Ladder("preparing a modality")
     for index, (array, norm) in enumerate(zip(cropped, plan.normalisation, strict=True)):
-        if array is None:
-            continue
-        volume = normalise(_float_tensor(array, device), norm, inside)
-        volume = resample_image(volume[None], shape, anisotropic_axis=configuration.anisotropic_axis)[0]
-        if norm.scheme == "zscore_nonzero" and inside_prepared is not None:
-            # The spline rings across the border of the body; outside stays exactly 0.
-            volume = volume.mul_(inside_prepared)
-        images[index] = volume.cpu().numpy()
+        if array is not None:
+            work = partial(_prepared_image, array, norm, body, shape, configuration)
+            images[index] = ladder.climb(*((place_name(where), partial(work, where)) for where in places(device)))
     return images
+
+
+class _Body:
+    """What is inside of the body, before and after resampling, on any device; kept on the last that was asked for."""
+
+    def __init__(self, mask: NDArray[np.bool_] | None, shape: tuple[int, int, int]) -> None:
+        self._mask, self._shape = mask, shape
+        self._kept: tuple[torch.device, Tensor, Tensor] | None = None
+
+    def on(self, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
+        """(z, y, x) float32 of 0 and 1 on the cropped and on the prepared grid; None where no scheme asks for them."""
+        if self._mask is None:
+            return None, None
+        if self._kept is None or self._kept[0] != device:
+            self._kept = None
+            inside = torch.from_numpy(self._mask.astype(np.float32)).to(device)
+            self._kept = (device, inside, resample_nearest(inside, self._shape))
+        return self._kept[1], self._kept[2]
+
+
+def _prepared_image(
+    array: NDArray[Any],
+    norm: NormalisationPlan,
+    body: _Body,
+    shape: tuple[int, int, int],
+    configuration: Configuration,
+    device: torch.device,
+) -> NDArray[np.float32]:
+    """One modality normalised and resampled on ``device``."""
+    inside, inside_prepared = body.on(device)
+    volume = normalise(_float_tensor(array, device), norm, inside)
+    volume = resample_image(volume[None], shape, anisotropic_axis=configuration.anisotropic_axis)[0]
+    if norm.scheme == "zscore_nonzero" and inside_prepared is not None:
+        # The spline rings across the border of the body; outside stays exactly 0.
+        volume = volume.mul_(inside_prepared)
+    found: NDArray[np.float32] = volume.cpu().numpy()
+    return found
 
 
 def _float_tensor(array: NDArray[Any], device: torch.device) -> Tensor:
@@ -182,13 +216,14 @@ def _prepared_label(
     label: NDArray[np.int16], placement: Placement, configuration: Configuration, device: torch.device
 ) -> NDArray[np.int16]:
     """The label on the prepared grid; strokes are resampled so that thin ones survive."""
-    tensor = torch.from_numpy(np.array(label, dtype=np.int16, order="C")).to(device)
-    open_fraction = float((tensor == IGNORE).float().mean())
-    resampled = resample_labels(
-        tensor,
-        placement.prepared_shape,
-        anisotropic_axis=configuration.anisotropic_axis,
-        sparse=1.0 - open_fraction < STROKES_BELOW,
-    )
-    result: NDArray[np.int16] = resampled.cpu().numpy()
-    return result
+    sparse = 1.0 - float((label == IGNORE).mean()) < STROKES_BELOW
+
+    def resampled(where: torch.device) -> NDArray[np.int16]:
+        tensor = torch.from_numpy(np.array(label, dtype=np.int16, order="C")).to(where)
+        axis = configuration.anisotropic_axis
+        found = resample_labels(tensor, placement.prepared_shape, anisotropic_axis=axis, sparse=sparse)
+        result: NDArray[np.int16] = found.cpu().numpy()
+        return result
+
+    ways = ((place_name(where), partial(resampled, where)) for where in places(device))
+    return Ladder("resampling labels").climb(*ways)
