@@ -33,7 +33,7 @@ from autofuse.training.trainer import Progress, Trainer
 
 PROCESS_GIB = {"cpu": 0.45, "cuda": 0.8}
 """What a process holds before any tensor: torch and the libraries on a CPU, context and workspaces on a GPU."""
-OVERHEAD = {("cpu", "fp32"): 1.3, ("cpu", "bf16"): 1.6, ("cpu", "fp16"): 1.6}
+OVERHEAD = {("cpu", "fp32"): 1.45, ("cpu", "bf16"): 1.6, ("cpu", "fp16"): 1.6}
 """What is really taken for each byte of a tensor that is alive (``benchmarks/results/memory.json``)."""
 GPU_OVERHEAD = 1.15
 """The same on a GPU, where rounding and gaps of torch's allocator are all there is; never measured, so real steps
