@@ -67,9 +67,9 @@ def lay_ground(
         load_registered(PLANNERS, asked.planner)  # a wrong name must not become a dial
     _require_topology(asked.topology)
     with waiting_lock(workspace.folder):
-        fingerprint = find_fingerprint(dataset, workspace, workers)
         before = load_dials(workspace.folder)
-        dials = asked.turned(before, _device(asked))
+        dials = asked.turned(before, _device(asked))  # a dial that cannot be meant is refused before any work
+        fingerprint = find_fingerprint(dataset, workspace, workers)
         budget = _budget(workspace, before, dials, training_minutes)
         plan = _plan(dataset, workspace, fingerprint, budget, dials)
         return Ground(dataset, workspace, fingerprint, plan, _splits(dataset, workspace))

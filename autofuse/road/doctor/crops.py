@@ -84,7 +84,8 @@ def time_augmentation(device: str) -> float:
 
     from autofuse.sampling.augmentation import augment
 
-    threads, seconds = torch.get_num_threads(), []
+    threads = torch.get_num_threads()
+    seconds: list[float] = []
     torch.set_num_threads(cpu_threads())
     try:
         for seed in range(_AUGMENTED + 1):
