@@ -214,12 +214,15 @@ def resident_gib() -> float:
 
 
 def _gpu_gib(device: torch.device | None) -> tuple[float, float]:
-    """GiB of the device that are taken, and free."""
+    """GiB of the device that are taken, and free; where training holds this process to a dial, free within that."""
     import torch
 
     free, total = torch.cuda.mem_get_info(device)
-    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return (total - free - cached) / GIB, (free + cached) / GIB
+    allocated = torch.cuda.memory_allocated(device)
+    cached = torch.cuda.memory_reserved(device) - allocated
+    share = getattr(torch.cuda, "get_per_process_memory_fraction", None)  # older torch can set it, but not tell it
+    allowed = free + cached if share is None else max(0.0, share(device) * total - allocated)
+    return (total - free - cached) / GIB, min(free + cached, allowed) / GIB
 
 
 def _parts_gib(

@@ -27,6 +27,7 @@ from autofuse.training.checkpoint import (
     save_checkpoint,
     tensors_crc32,
 )
+from autofuse.training.guards import held_to_dial
 from autofuse.training.model import FINISHED_NAME, PLAN_NAME, RUN_NAME, checkpoint_path, load_task
 from autofuse.training.run import RunPlan
 from autofuse.training.session import Session
@@ -81,7 +82,7 @@ def fit(
             if store is None:
                 raise TypeError("batches come from a store or from a loader_factory; neither was given")
             loader_factory = store_loader(task, trainer, store, run, device)
-        with numerics(run, device), caught_signals() as stopping:
+        with numerics(run, device), held_to_dial(task.plan.budget, device), caught_signals() as stopping:
             session = Session(task, trainer, run, folder, device, validate, stopping, started)
             result = session.train(loader_factory)
     return result
