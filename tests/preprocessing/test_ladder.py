@@ -7,8 +7,8 @@ import pytest
 import torch
 from prepared_cases import raw_case, tiny_plan
 
+from autofuse.preprocessing import label, prepare
 from autofuse.preprocessing import ladder as ladders
-from autofuse.preprocessing import prepare
 from autofuse.preprocessing.ladder import Ladder, places
 from autofuse.preprocessing.prepare import prepare_case
 
@@ -70,9 +70,10 @@ def test_cases_are_prepared_on_the_cpu_where_the_device_is_too_small(monkeypatch
         return work
 
     # The CPU stands for a device of which the first call of either function takes more than there is.
-    monkeypatch.setattr(prepare, "places", lambda device: (device, torch.device("cpu")))
+    for room in (prepare, label):
+        monkeypatch.setattr(room, "places", lambda device: (device, torch.device("cpu")))
     monkeypatch.setattr(prepare, "resample_image", short_at_first(prepare.resample_image))
-    monkeypatch.setattr(prepare, "resample_labels", short_at_first(prepare.resample_labels))
+    monkeypatch.setattr(label, "resample_labels", short_at_first(label.resample_labels))
     found = prepare_case(raw_case(), plan, plan.configurations[0])
     assert len(shortages) == 2
     assert np.array_equal(found.images, wanted.images)
