@@ -6,7 +6,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 from autofuse.cli.answers import Answer, answer
-from autofuse.cli.units_tables import failures, finished, status_table
+from autofuse.cli.units_tables import counts, failures, finished, status_table
 from autofuse.foundation.errors import UsageError
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def units_content(ran: RunOutcome) -> dict[str, Any]:
 
 def _show_left(console: Console, ran: RunOutcome) -> None:
     console.print(failures(ran.status), soft_wrap=True)
+    console.print(counts(ran.status))
 
 
 def worker_answer(options: Namespace) -> Answer:
