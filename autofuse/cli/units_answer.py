@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 
 def in_units(options: Namespace) -> bool:
-    """Whether the run that is asked for is divided into work units."""
-    return options.executor is not None or bool(options.trainers) or options.fold_minutes is not None
+    """Whether the run that is asked for is divided into work units: any option of theirs says so."""
+    given = (options.executor, options.jobs, options.trainers, options.fold_minutes, options.cases_per_unit)
+    return any(value is not None for value in given)
 
 
 def run_outcome(options: Namespace) -> RunOutcome:
