@@ -110,6 +110,8 @@ def _run(options: Namespace) -> Answer:
 
 
 def _run_in_units(options: Namespace) -> Answer:
+    if options.dry_run:
+        return units.dry_run(options)
     ran = units.run_outcome(options)
     if ran.report is None:
         return units.unfinished(ran)

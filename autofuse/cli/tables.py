@@ -89,7 +89,7 @@ def predicted(masks: Predicted) -> RenderableType:
     """Where the masks are, which cases have none, and which were predicted from less than all modalities."""
     rows = {
         "run": f"{masks.members or masks.run}, folds {', '.join(map(str, masks.folds))}",
-        "masks": f"{len(masks.cases)} in {masks.folder}",
+        "masks": f"{len(masks.masks or masks.cases)} in {masks.folder}",
     }
     rows |= {"fused images": masks.fused} if masks.fused else {}
     rows |= {} if masks.volumes is None else {"volumes": masks.volumes}

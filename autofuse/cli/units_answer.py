@@ -6,6 +6,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 from autofuse.cli.answers import Answer, answer
+from autofuse.cli.cluster_answer import dry_run_answer, require_fitting, slurm_outcome
 from autofuse.cli.units_tables import counts, failures, finished, status_table
 from autofuse.foundation.errors import UsageError
 
@@ -20,13 +21,17 @@ if TYPE_CHECKING:
 def in_units(options: Namespace) -> bool:
     """Whether the run that is asked for is divided into work units: any option of theirs says so."""
     given = (options.executor, options.jobs, options.trainers, options.fold_minutes, options.cases_per_unit)
-    return any(value is not None for value in given)
+    cluster = bool(options.slurm or options.dry_run or options.no_wait or options.scheduler)
+    return cluster or any(value is not None for value in given)
 
 
 def run_outcome(options: Namespace) -> RunOutcome:
     """A run, by the executor that is asked for."""
     from autofuse.road.run_in_units import run_in_units
 
+    require_fitting(options)
+    if options.executor == "slurm":
+        return slurm_outcome(options, order_of(options))
     return run_in_units(
         options.dataset,
         order_of(options),
@@ -36,10 +41,20 @@ def run_outcome(options: Namespace) -> RunOutcome:
     )
 
 
+def dry_run(options: Namespace) -> Answer:
+    """What a run would submit."""
+    require_fitting(options)
+    return dry_run_answer(options, order_of(options))
+
+
 def executor_of(options: Namespace) -> Executor:
     """Who carries out the units."""
     from autofuse.units.local import Local
 
+    if options.executor == "dask":
+        from autofuse.units.dask_executor import Dask
+
+        return Dask(options.scheduler, options.jobs)
     return Local(jobs=options.jobs)
 
 
@@ -70,6 +85,7 @@ def order_of(options: Namespace) -> RunOrder:
         seed=options.seed,
         precision=options.precision,
         device=options.device,
+        gpus=options.gpus,
         memory_gib=options.memory,
         planner=options.planner,
         expect_missing=options.expect_missing,
@@ -142,6 +158,11 @@ def unit_answer(options: Namespace) -> Answer:
 
         end_with_parent(options.parent, signal.SIGTERM)
     made = do_unit(
-        options.dataset, options.unit, workspace=options.workspace, workers=options.workers, again=options.again
+        options.dataset,
+        options.unit,
+        workspace=options.workspace,
+        workers=options.workers,
+        again=options.again,
+        patience_s=60 * options.patience,
     )
     return answer(made, lambda: finished(made))

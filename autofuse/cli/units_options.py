@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from autofuse.cli import quantities
 from autofuse.cli import shared_options as shared
+from autofuse.cli.cluster_options import add_clusters
 
 if TYPE_CHECKING:
     from argparse import _ArgumentGroup
 
-EXECUTORS = ("local",)
+EXECUTORS = ("local", "slurm", "dask")
 
 
 def add_executor(parser: ArgumentParser) -> None:
@@ -21,10 +22,12 @@ def add_executor(parser: ArgumentParser) -> None:
     group.add_argument(
         "--executor",
         choices=EXECUTORS,
-        help="who carries the units out: local, processes on this machine (default: local, if the run is divided)",
+        help="who carries the units out: local, processes on this machine; slurm, jobs of a SLURM cluster; dask, a "
+        "Dask cluster (default: local, if the run is divided)",
     )
     add_jobs(group)
     add_division(group)
+    add_clusters(parser)
 
 
 def add_jobs(group: _ArgumentGroup) -> None:
@@ -90,6 +93,13 @@ def add_unit(parser: ArgumentParser) -> None:
     shared.case_work(parser)
     parser.add_argument("unit", metavar="UNIT", help="name of the unit, as `autofuse status` shows it")
     parser.add_argument("--again", action="store_true", help="do it even where it is done; outputs that fit are kept")
+    parser.add_argument(
+        "--patience",
+        type=quantities.not_negative,
+        default=0.0,
+        metavar="N",
+        help="minutes to wait until what it stands on is seen to be done, and nobody to be at it (default: 0)",
+    )
     parser.add_argument("--parent", type=quantities.whole, metavar="PID", help=SUPPRESS)
 
 

@@ -80,9 +80,11 @@ def _duration(unit: UnitStatus) -> str:
 def _progress(unit: UnitStatus, now: float) -> str:
     if unit.state == "running":
         counted = f"{unit.label}: {unit.done:g} of {unit.total:g}" if unit.done is not None and unit.total else ""
-        return " · ".join(part for part in (counted, unit.told) if part)
+        return " · ".join(part for part in (counted, unit.told, unit.scheduler) if part)
     if unit.state in ("done", "failed"):
         return _ago(unit, now)
+    if unit.scheduler:
+        return unit.scheduler
     more = " …" if len(unit.waits_for) > 3 else ""
     return f"stands on {', '.join(unit.waits_for[:3])}{more}" if unit.waits_for else ""
 

@@ -18,6 +18,7 @@ from autofuse.road.run_order import RunOrder, order_of
 from autofuse.road.steps import Folder, open_both
 from autofuse.units.executor import Executor, Job, Outcome
 from autofuse.units.ledger import Ledger
+from autofuse.units.slurm.executor import remarks
 from autofuse.units.status import Status, status_of
 
 if TYPE_CHECKING:
@@ -43,9 +44,18 @@ class RunOutcome:
 
 
 def run_in_units(
-    dataset: Folder, order: RunOrder, executor: Executor, *, workspace: Folder | None = None, workers: int | None = None
+    dataset: Folder,
+    order: RunOrder,
+    executor: Executor,
+    *,
+    workspace: Folder | None = None,
+    workers: int | None = None,
+    look_again: bool = True,
 ) -> RunOutcome:
     """The road by ``executor``: what was done before and still fits is kept, what failed before is tried again.
+
+    Args:
+        look_again: whether it still fits is looked at.
 
     Raises:
         AutofuseError: if the order cannot be carried out, or the executor cannot go on. A unit that fails is in the
@@ -53,7 +63,8 @@ def run_in_units(
     """
     opened, place = open_both(dataset, workspace)
     graph = settle_graph(order, opened, place)
-    _look_again(Ledger(place.folder), graph)
+    if look_again:
+        _look_again(Ledger(place.folder), graph)
     return _carried_out(opened, place, graph, executor, workers)
 
 
@@ -84,13 +95,14 @@ def work_on_units(
 
 
 def units_status(dataset: Folder, *, workspace: Folder | None = None) -> Status:
-    """Where every unit stands; read from the workspace alone.
+    """Where every unit stands; read from the workspace alone, and from SLURM where it has units.
 
     Raises:
         ModelError: if there are no units, or their graph is damaged.
     """
     place = workspace_of(dataset, workspace)
-    return status_of(Ledger(place.folder), place_words(dataset, place))
+    ledger = Ledger(place.folder)
+    return status_of(ledger, place_words(dataset, place), remarks(ledger))
 
 
 def place_words(dataset: Folder, place: Workspace) -> str:
@@ -115,21 +127,25 @@ def _look_again(ledger: Ledger, graph: Graph) -> None:
 def _carried_out(
     dataset: Dataset, place: Workspace, graph: Graph, executor: Executor, workers: int | None
 ) -> RunOutcome:
-    options = () if workers is None else ("--workers", str(workers))
-    job = Job(Path(dataset.root), place, graph, options, _needs(place, graph))
+    job = job_of(dataset, place, graph, workers)
     outcome = executor.run(job)
     status = status_of(job.ledger, place_words(dataset.root, place))
     return RunOutcome(place, outcome, status, _report(job, outcome))
 
 
+def job_of(dataset: Dataset, place: Workspace, graph: Graph, workers: int | None) -> Job:
+    """The units of ``graph``, as an executor takes them."""
+    options = () if workers is None else ("--workers", str(workers))
+    return Job(Path(dataset.root), place, graph, options, _needs(place, graph))
+
+
 def _needs(place: Workspace, graph: Graph) -> Callable[[Unit], Needs | None]:
-    """What units take: by the plan, once there is one that they will find."""
+    """What units take, by the plan; that there is nothing to do only by one that they will find."""
     order, ledger = order_of(graph), Ledger(place.folder)
 
     def needs(unit: Unit) -> Needs | None:
-        if unit.kind == GROUND or ledger.finished(graph.units[0]) is None:
-            return unit.needs
-        return needs_of(unit.kind, cast("str | None", unit.about.get("trainer")), order, plan_there(place))
+        known = needs_of(unit.kind, cast("str | None", unit.about.get("trainer")), order, plan_there(place))
+        return known or unit.needs if ledger.finished(graph.units[0]) is None else known
 
     return needs
 

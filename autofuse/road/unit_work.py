@@ -22,9 +22,11 @@ from autofuse.road.run_order import RunOrder, order_of
 from autofuse.road.runs import FINISHED_FILE, PLAN_FILE, RUN_FILE, TrainedFold, read_fold
 from autofuse.road.steps import Folder, open_both
 from autofuse.road.suiting import suited
+from autofuse.road.together import require_gpus
 from autofuse.training.signals import Interrupted
 from autofuse.units.claims import claimed
 from autofuse.units.ledger import Finished, Ledger
+from autofuse.units.patience import wait_until_ready
 from autofuse.units.shape import Graph, Unit
 
 if TYPE_CHECKING:
@@ -32,12 +34,19 @@ if TYPE_CHECKING:
 
 
 def do_unit(
-    dataset: Folder, name: str, *, workspace: Folder | None = None, workers: int | None = None, again: bool = False
+    dataset: Folder,
+    name: str,
+    *,
+    workspace: Folder | None = None,
+    workers: int | None = None,
+    again: bool = False,
+    patience_s: float = 0.0,
 ) -> Finished:
     """The record of the unit called ``name``, done now, or found where it is done already.
 
     Args:
         again: do it even where it is done; what fits of its outputs is found all the same.
+        patience_s: how long it may take until what the unit stands on is seen to be done, and nobody to be at it.
 
     Raises:
         UsageError: if there is no such unit, or one that it stands on is not done.
@@ -49,6 +58,7 @@ def do_unit(
     ledger = Ledger(place.folder)
     graph = ledger.graph()
     unit = graph.named(name)
+    wait_until_ready(ledger, graph, unit, patience_s)
     with claimed(ledger.claim_file(name), name):
         stood_on = _require_ready(ledger, graph, unit)
         kept = ledger.finished(unit)
@@ -177,6 +187,7 @@ class Work:
 
     def _training(self, unit: Unit) -> tuple[Ground, Method, int]:
         """Under which plan what is trained, and which fold."""
+        require_gpus(self.ground.device, self.order.gpus)
         trainer = cast("str | None", unit.about["trainer"])
         ground, method = suited(self.ground, trainer), self.order.method(trainer)
         minutes = self.order.fold_minutes
@@ -212,7 +223,7 @@ class Work:
 
     def _select(self, unit: Unit) -> list[Path]:
         self.closing.choose(self._runs())
-        return [self.workspace.ensemble] if self.closing.holds_out(self._runs()) else []
+        return [self.workspace.ensemble] if self.closing.chooses(self._runs()) else []
 
     def _predict(self, unit: Unit) -> list[Path]:
         from autofuse.road.prediction import predict_with
@@ -241,7 +252,7 @@ class Work:
         from autofuse.road.prediction import crew_of
 
         runs = self._runs()
-        ensemble = chosen_ensemble(self.dataset, self.workspace) if self.closing.holds_out(runs) else None
+        ensemble = chosen_ensemble(self.dataset, self.workspace) if self.closing.chooses(runs) else None
         return crew_of(runs[0]) if ensemble is None else ensemble_crew(self.workspace.runs, ensemble)
 
     def _runs(self) -> list[list[TrainedFold]]:

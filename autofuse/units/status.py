@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import ClassVar
 
 from autofuse.foundation.values import StoredValue, Value
@@ -24,6 +25,7 @@ class UnitStatus(Value):
         log: what its processes said, relative to the workspace's folder; "" where there is none.
         again: the command that tries it again.
         waits_for: units that it stands on and that are not done.
+        scheduler: what a cluster says of it.
     """
 
     name: str
@@ -42,6 +44,7 @@ class UnitStatus(Value):
     log: str = ""
     again: str = ""
     waits_for: tuple[str, ...] = ()
+    scheduler: str = ""
 
 
 class Status(StoredValue):
@@ -58,18 +61,26 @@ class Status(StoredValue):
         return sum(unit.state == state for unit in self.units)
 
 
-def status_of(ledger: Ledger, place: str) -> Status:
+def status_of(ledger: Ledger, place: str, remarks: Mapping[str, str] | None = None) -> Status:
     """Where every unit stands now.
 
     Args:
         place: data set and workspace, as the words of a command.
+        remarks: what a cluster says of units that are not done, by name.
 
     Raises:
         ModelError: if nothing was asked for yet, or the graph is damaged.
     """
     states, now = ledger.states(ledger.graph()), time.time()
     units = tuple(_status(ledger, state, states, now, place) for state in states.values())
+    if remarks:
+        units = tuple(_remarked(unit, remarks) for unit in units)
     return Status(folder=str(ledger.folder), time=now, units=units)
+
+
+def _remarked(unit: UnitStatus, remarks: Mapping[str, str]) -> UnitStatus:
+    known = unit.name in remarks and unit.state not in ("done", "failed")
+    return unit.model_copy(update={"scheduler": remarks[unit.name]}) if known else unit
 
 
 def _status(ledger: Ledger, state: UnitState, states: dict[str, UnitState], now: float, place: str) -> UnitStatus:
