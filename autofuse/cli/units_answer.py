@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from autofuse.cli.answers import Answer, answer
 from autofuse.cli.cluster_answer import dry_run_answer, require_fitting, slurm_outcome
-from autofuse.cli.units_tables import failures, finished, status_table
+from autofuse.cli.units_tables import counts, failures, finished, status_table
 from autofuse.foundation.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 
 def in_units(options: Namespace) -> bool:
-    """Whether the run that is asked for is divided into work units."""
+    """Whether the run that is asked for is divided into work units: any option of theirs says so."""
+    given = (options.executor, options.jobs, options.trainers, options.fold_minutes, options.cases_per_unit)
     cluster = bool(options.slurm or options.dry_run or options.no_wait or options.scheduler)
-    return options.executor is not None or bool(options.trainers) or options.fold_minutes is not None or cluster
+    return cluster or any(value is not None for value in given)
 
 
 def run_outcome(options: Namespace) -> RunOutcome:
@@ -84,6 +85,7 @@ def order_of(options: Namespace) -> RunOrder:
         seed=options.seed,
         precision=options.precision,
         device=options.device,
+        gpus=options.gpus,
         memory_gib=options.memory,
         planner=options.planner,
         expect_missing=options.expect_missing,
@@ -112,6 +114,7 @@ def units_content(ran: RunOutcome) -> dict[str, Any]:
 
 def _show_left(console: Console, ran: RunOutcome) -> None:
     console.print(failures(ran.status), soft_wrap=True)
+    console.print(counts(ran.status))
 
 
 def worker_answer(options: Namespace) -> Answer:

@@ -95,7 +95,7 @@ class RunReport(StoredValue):
         incomplete: test cases that were predicted from less than all modalities, whole.
         test_dice, test_scores: where the data set has references for its test cases.
         pictures: files for people.
-        minutes: that the command took this time.
+        minutes: that the command took this time; of a run in work units, what all units took together.
     """
 
     kind: ClassVar[str] = "run_report"

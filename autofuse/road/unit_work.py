@@ -22,6 +22,7 @@ from autofuse.road.run_order import RunOrder, order_of
 from autofuse.road.runs import FINISHED_FILE, PLAN_FILE, RUN_FILE, TrainedFold, read_fold
 from autofuse.road.steps import Folder, open_both
 from autofuse.road.suiting import suited
+from autofuse.road.together import require_gpus
 from autofuse.training.signals import Interrupted
 from autofuse.units.claims import claimed
 from autofuse.units.ledger import Finished, Ledger
@@ -186,6 +187,7 @@ class Work:
 
     def _training(self, unit: Unit) -> tuple[Ground, Method, int]:
         """Under which plan what is trained, and which fold."""
+        require_gpus(self.ground.device, self.order.gpus)
         trainer = cast("str | None", unit.about["trainer"])
         ground, method = suited(self.ground, trainer), self.order.method(trainer)
         minutes = self.order.fold_minutes

@@ -75,7 +75,7 @@ def run(
     clock = Clock(minutes)
     pilot = pilot or pilot_minutes is not None
     if pilot:
-        _require_open(configuration, trainer, settings)
+        require_open(configuration, trainer, settings)
     _require_alone()
     require_gpus(device, gpus)
     method = replace(method_of(configuration, trainer, settings, steps, minutes, seed, precision), gpus=gpus)
@@ -109,7 +109,7 @@ def _require_alone() -> None:
         )
 
 
-def _require_open(configuration: str | None, trainer: str | None, settings: Mapping[str, Any] | None) -> None:
+def require_open(configuration: str | None, trainer: str | None, settings: Mapping[str, Any] | None) -> None:
     """Nothing, if the command leaves to a pilot what a pilot decides.
 
     Raises:

@@ -82,9 +82,8 @@ def test_needs_are_what_the_plan_says(plan: Plan) -> None:
     assert needs is not None
     assert (needs.gpus, needs.minutes) == (0, 30.0)
     assert needs.memory_gib == round(plan.named(plan.configuration).memory_gib + 1, 2)
-    on_gpu = needs_of("train", None, RunOrder(device="cuda"), None)
-    assert on_gpu is not None
-    assert on_gpu.gpus == 1
+    four = RunOrder(device="cuda", gpus=4)
+    assert [found.gpus for kind in ("train", "score") if (found := needs_of(kind, None, four, None))] == [4, 1]
 
 
 def test_many_cases_are_many_units_of_the_same_graph(opened: tuple[Dataset, Workspace]) -> None:
@@ -143,6 +142,9 @@ def test_orders_that_cannot_be_meant(opened: tuple[Dataset, Workspace]) -> None:
         make_graph(CPU.model_copy(update={"folds": (7,)}), opened[0])
     with pytest.raises(UsageError, match="steps and one in minutes"):
         make_graph(CPU.model_copy(update={"steps": 3, "fold_minutes": 1.0}), opened[0])
+    with pytest.raises(UsageError, match="A pilot is to find out") as told:
+        make_graph(CPU.model_copy(update={"pilot": True, "trainers": ("partial",)}), opened[0])
+    assert "--trainer" in str(told.value)
     with pytest.raises(UsageError, match="named twice"):
         make_graph(CPU.model_copy(update={"trainers": ("partial", "partial")}), opened[0])
 

@@ -89,6 +89,18 @@ class Topologies(Teaching):
         return super().plan(fingerprint, labels, budget if known else budget.model_copy(update={"topology": None}))
 
 
+class Cascade(Teaching):
+    """The same at half the resolution first."""
+
+    def plan(self, fingerprint: Fingerprint, labels: Labels, budget: Budget) -> Plan:
+        """Two stages."""
+        alone = super().plan(fingerprint, labels, budget)
+        full = alone.named(alone.configuration)
+        low = full.model_copy(update={"name": "3d_low", "spacing_mm": (2.0, 2.0, 2.0), "median_shape": (8, 10, 10)})
+        second = full.model_copy(update={"name": "3d_cascade", "previous": "3d_low"})
+        return alone.model_copy(update={"configurations": (low, second), "configuration": "3d_cascade"})
+
+
 class OwnMasks(Teaching):
     """A mask for each modality."""
 
@@ -101,7 +113,7 @@ class OwnMasks(Teaching):
         return plan.model_copy(update={"masks_per_modality": True, "trainer": trainer, "budget": budget})
 
 
-KINDS = (Teaching, LazyChallenger, LazyDefault, Topologies, OwnMasks)
+KINDS = (Teaching, LazyChallenger, LazyDefault, Topologies, OwnMasks, Cascade)
 ALL: dict[str, type[Teaching]] = {kind.__name__: kind for kind in KINDS}
 
 
