@@ -92,6 +92,7 @@ def predict(model: str, folder: str, images: str) -> dict[str, Any]:
     torch.set_num_threads(multiprocessing.cpu_count())
     predictor = _predictor()
     predictor.initialize_from_trained_model_folder(model, (0,), _CHECKPOINT)
+    Path(folder).mkdir(parents=True)
     clock = Stopwatch(predictor.network)
     predictor.network = clock
     started = time.perf_counter()

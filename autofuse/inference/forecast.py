@@ -130,6 +130,7 @@ def _load(task: Task, grid: Geometry, raw_bytes: int, own_grids: bool) -> Load:
         outputs=task.outputs,
         raw_bytes=raw_bytes,
         elsewhere=own_grids or task.plan.registration is not None,
+        single=any(norm.scheme == "none" for norm in task.plan.normalisation),
     )
 
 

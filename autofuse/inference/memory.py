@@ -71,6 +71,7 @@ class Load:
         prepared, native: shapes of the two grids; inputs: modalities and prior channels; outputs: C.
         raw_bytes: of all raw images together; None for four a voxel of each.
         elsewhere: whether a modality lies on a grid of its own, or is registered.
+        single: whether prepared images may be beyond half floats, because one is not normalised.
     """
 
     prepared: tuple[int, int, int]
@@ -80,6 +81,7 @@ class Load:
     extras: Extras = Extras()
     raw_bytes: int | None = None
     elsewhere: bool = False
+    single: bool = False
 
 
 @dataclass(frozen=True)
@@ -186,8 +188,8 @@ def require_room(gib: float) -> None:
 
 
 def held_gib(load: Load) -> float:
-    """What a case that was read holds until it is predicted: half floats of its images."""
-    return _HALF * load.inputs * math.prod(load.prepared) / GIB
+    """What a case that was read holds until it is predicted: its images, half floats where they fit."""
+    return (_FLOAT if load.single else _HALF) * load.inputs * math.prod(load.prepared) / GIB
 
 
 def tile_batch_size(configuration: Configuration) -> int:
