@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from autofuse.cli.answers import Answer, answer
 from autofuse.cli.cluster_answer import dry_run_answer, require_fitting, slurm_outcome
-from autofuse.cli.units_tables import failures, finished, status_table
+from autofuse.cli.units_tables import counts, failures, finished, status_table
 from autofuse.foundation.errors import UsageError
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ def units_content(ran: RunOutcome) -> dict[str, Any]:
 
 def _show_left(console: Console, ran: RunOutcome) -> None:
     console.print(failures(ran.status), soft_wrap=True)
+    console.print(counts(ran.status))
 
 
 def worker_answer(options: Namespace) -> Answer:

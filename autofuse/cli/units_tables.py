@@ -24,7 +24,7 @@ def status_table(status: Status, only: str | None = None) -> Group:
     from rich.console import Group
     from rich.table import Table
 
-    table = Table("unit", "state", "where", "for", "how far", title=_counts(status), title_justify="left")
+    table = Table("unit", "state", "where", "for", "how far", title=counts(status), title_justify="left")
     units = [unit for unit in status.units if only in (None, unit.state)]
     alike: dict[tuple[str, str], list[UnitStatus]] = {}
     for unit in units:
@@ -40,7 +40,7 @@ def status_table(status: Status, only: str | None = None) -> Group:
 
 
 def failures(status: Status) -> Text:
-    """What failed, and the commands that try it again; how much is left."""
+    """What failed, and the commands that try it again."""
     from rich.text import Text
 
     text = Text(no_wrap=True, overflow="ignore")
@@ -50,7 +50,8 @@ def failures(status: Status) -> Text:
             text.append(f"{unit.name} failed with exit code {unit.exit_code}, {when}\n", style="bold")
             text.append(f"{unit.problem}\n  again: {unit.again}\n")
             text.append(f"  log: {status.folder}/{unit.log}\n" if unit.log else "")
-    return text.append(_counts(status))
+    text.rstrip()
+    return text
 
 
 def finished(made: Finished) -> Text:
@@ -60,7 +61,8 @@ def finished(made: Finished) -> Text:
     return Text(f"{made.unit} is done: {len(made.outputs)} files, {made.seconds:.1f} s, {made.place.in_words()}")
 
 
-def _counts(status: Status) -> str:
+def counts(status: Status) -> str:
+    """How many units stand how."""
     states = [(name, status.count(name)) for name in ("done", "running", "ready", "waiting", "failed")]
     return f"{len(status.units)} units: " + ", ".join(f"{count} {name}" for name, count in states if count)
 

@@ -115,5 +115,9 @@ def require_possible(order: RunOrder) -> None:
             found=f"{order.steps} steps and {order.fold_minutes:g} minutes",
             remedy="Give --steps or --fold-minutes.",
         )
+    if order.pilot or order.pilot_minutes is not None:
+        from autofuse.road.whole import require_open
+
+        require_open(order.configuration, ",".join(order.trainers) or None, order.settings)
     if len(set(order.trainers)) < len(order.trainers):
         raise UsageError("A trainer is named twice.", found=", ".join(order.trainers))

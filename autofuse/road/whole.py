@@ -69,7 +69,7 @@ def run(
     clock = Clock(minutes)
     pilot = pilot or pilot_minutes is not None
     if pilot:
-        _require_open(configuration, trainer, settings)
+        require_open(configuration, trainer, settings)
     method = method_of(configuration, trainer, settings, steps, minutes, seed, precision)
     opened, place = open_both(dataset, workspace)
     if not place.fingerprint.exists():
@@ -90,7 +90,7 @@ def run(
     return _Road(suited(ground, trainer), method, chosen, clock, workers).travel()
 
 
-def _require_open(configuration: str | None, trainer: str | None, settings: Mapping[str, Any] | None) -> None:
+def require_open(configuration: str | None, trainer: str | None, settings: Mapping[str, Any] | None) -> None:
     """Nothing, if the command leaves to a pilot what a pilot decides.
 
     Raises:

@@ -66,7 +66,7 @@ class Claim(StoredValue):
 
     def is_alive(self, now: float | None = None) -> bool:
         """Whether its holder still works, as far as can be told from here."""
-        if self.place.boot == _boot() and self.place.space == _space():
+        if self.place.boot and (self.place.boot, self.place.space) == (_boot(), _space()):
             return _began(self.place.pid) == self.place.began
         return (time.time() if now is None else now) - self.beat < STALE_S
 

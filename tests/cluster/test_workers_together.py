@@ -18,6 +18,7 @@ from autofuse.units.ledger import Ledger
 
 STEPS = int(os.environ.get("AUTOFUSE_CLUSTER_STEPS", "20"))
 TOGETHER = 3
+PLANNERS = ("Teaching", "Cascade")
 LONGEST_S = 1800.0
 ROAD = Path(__file__).resolve().parents[1] / "road"
 KEPT = ("last.safetensors", "plan.json", "splits.json", "fingerprint.json", "run.json", "ensemble.json")
@@ -30,13 +31,14 @@ def _environment(folder: Path) -> dict[str, str]:
     record = folder / "planner" / "tiny_units_planner-1.dist-info"
     record.mkdir(parents=True)
     (record / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny-units-planner\nVersion: 1\n")
-    (record / "entry_points.txt").write_text("[autofuse.planners]\ntiny = tiny_planner:Teaching\n")
+    points = "".join(f"{name} = tiny_planner:{name}\n" for name in PLANNERS)
+    (record / "entry_points.txt").write_text(f"[autofuse.planners]\n{points}")
     paths = [str(record.parent), str(ROAD), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 
 
-def _start(folder: Path, environment: dict[str, str], *words: str) -> subprocess.Popen[str]:
-    asked = ["--folds", "0,1", "--steps", str(STEPS), "--planner", "tiny", "--memory", "0.5GiB", "--device", "cpu"]
+def _start(folder: Path, environment: dict[str, str], planner: str, *words: str) -> subprocess.Popen[str]:
+    asked = ["--folds", "0,1", "--steps", str(STEPS), "--planner", planner, "--memory", "0.5GiB", "--device", "cpu"]
     command = [sys.executable, "-m", "autofuse", *words, *asked, "--workers", "0"]
     return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
 
@@ -56,7 +58,7 @@ def _training(ledger: Ledger, workers: list[subprocess.Popen[str]]) -> Claim:
         assert all(worker.poll() is None for worker in workers)
         states = ledger.states(ledger.graph()).values() if ledger.graph_file.exists() else ()
         for state in states:
-            if state.unit.kind == "train" and state.claim is not None:
+            if state.unit.kind in ("train", "first_stage") and state.claim is not None:
                 return state.claim
         time.sleep(0.2)
     raise AssertionError("no training began")
@@ -66,11 +68,12 @@ def _parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-def test_workers_that_start_together_and_one_that_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("planner", PLANNERS)
+def test_workers_that_start_together_and_one_that_is_killed(planner: str, tmp_path: Path) -> None:
     raw = write_phantom(tmp_path / "Dataset001_Phantom", PhantomOptions(cases=4, test_cases=2, shape=(16, 20, 20)))
     environment = _environment(tmp_path)
     words = (str(raw), "--workspace", "together", "--cases-per-unit", "1")
-    workers = [_start(tmp_path, environment, "worker", *words) for _ in range(TOGETHER)]
+    workers = [_start(tmp_path, environment, planner, "worker", *words) for _ in range(TOGETHER)]
     ledger = Ledger(tmp_path / "together" / raw.name)
     try:
         claim = _training(ledger, workers)
@@ -85,7 +88,7 @@ def test_workers_that_start_together_and_one_that_is_killed(tmp_path: Path) -> N
             worker.kill()
     assert not Path(f"/proc/{claim.place.pid}").exists()
     assert {state.state for state in ledger.states(ledger.graph()).values()} == {"done"}
-    alone = _start(tmp_path, environment, "run", str(raw), "--workspace", "alone")
+    alone = _start(tmp_path, environment, planner, "run", str(raw), "--workspace", "alone")
     _, told = alone.communicate(timeout=LONGEST_S)
     assert alone.returncode == 0, told
     expected, found = _products(tmp_path / "alone" / raw.name), _products(tmp_path / "together" / raw.name)

@@ -143,6 +143,9 @@ def test_orders_that_cannot_be_meant(opened: tuple[Dataset, Workspace]) -> None:
         make_graph(CPU.model_copy(update={"folds": (7,)}), opened[0])
     with pytest.raises(UsageError, match="steps and one in minutes"):
         make_graph(CPU.model_copy(update={"steps": 3, "fold_minutes": 1.0}), opened[0])
+    with pytest.raises(UsageError, match="A pilot is to find out") as told:
+        make_graph(CPU.model_copy(update={"pilot": True, "trainers": ("partial",)}), opened[0])
+    assert "--trainer" in str(told.value)
     with pytest.raises(UsageError, match="named twice"):
         make_graph(CPU.model_copy(update={"trainers": ("partial", "partial")}), opened[0])
 

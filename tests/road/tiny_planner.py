@@ -89,7 +89,20 @@ class Topologies(Teaching):
         return super().plan(fingerprint, labels, budget if known else budget.model_copy(update={"topology": None}))
 
 
-ALL: dict[str, type[Teaching]] = {kind.__name__: kind for kind in (Teaching, LazyChallenger, LazyDefault, Topologies)}
+class Cascade(Teaching):
+    """The same at half the resolution first."""
+
+    def plan(self, fingerprint: Fingerprint, labels: Labels, budget: Budget) -> Plan:
+        """Two stages."""
+        alone = super().plan(fingerprint, labels, budget)
+        full = alone.named(alone.configuration)
+        low = full.model_copy(update={"name": "3d_low", "spacing_mm": (2.0, 2.0, 2.0), "median_shape": (8, 10, 10)})
+        second = full.model_copy(update={"name": "3d_cascade", "previous": "3d_low"})
+        return alone.model_copy(update={"configurations": (low, second), "configuration": "3d_cascade"})
+
+
+_KINDS = (Teaching, LazyChallenger, LazyDefault, Topologies, Cascade)
+ALL: dict[str, type[Teaching]] = {kind.__name__: kind for kind in _KINDS}
 
 
 def register_all(monkeypatch: pytest.MonkeyPatch) -> None:
