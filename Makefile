@@ -56,7 +56,7 @@ unit: setup ## pytest, slow end-to-end tests included
 	@echo "== Tests (pytest, $(WORKERS) at once)"
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not benchmark and not cluster and not distributed"
 
-test-cluster: setup ## on a real SLURM with two virtual nodes, and on Dask (root on Debian or Ubuntu; minutes)
+test-cluster: setup ## on Dask and a real SLURM, whose packages it installs (root on Debian or Ubuntu; minutes)
 	@echo "== Tests on clusters (pytest)"
 	@$(BIN)/python -m pytest -m cluster tests/cluster
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -50,12 +50,13 @@ def run_in_units(
     *,
     workspace: Folder | None = None,
     workers: int | None = None,
-    look_again: bool = True,
+    look_again: Sequence[str] | None = LOOKED_AT_AGAIN,
 ) -> RunOutcome:
     """The road by ``executor``: what was done before and still fits is kept, what failed before is tried again.
 
     Args:
-        look_again: whether it still fits is looked at.
+        look_again: kinds of units that are done again in any case; None where nothing at all is to be looked at, for
+            others rely on it.
 
     Raises:
         AutofuseError: if the order cannot be carried out, or the executor cannot go on. A unit that fails is in the
@@ -63,8 +64,8 @@ def run_in_units(
     """
     opened, place = open_both(dataset, workspace)
     graph = settle_graph(order, opened, place)
-    if look_again:
-        _look_again(Ledger(place.folder), graph)
+    if look_again is not None:
+        _look_again(Ledger(place.folder), graph, look_again)
     return _carried_out(opened, place, graph, executor, workers)
 
 
@@ -110,7 +111,7 @@ def place_words(dataset: Folder, place: Workspace) -> str:
     return shlex.join([str(dataset), "--workspace", str(place.root)])
 
 
-def _look_again(ledger: Ledger, graph: Graph) -> None:
+def _look_again(ledger: Ledger, graph: Graph, kinds: Sequence[str]) -> None:
     """Forget failures, and what may have changed from outside, unless others are at work here."""
     states = ledger.states(graph)
     busy = [state.claim for state in states.values() if state.claim is not None]
@@ -120,7 +121,7 @@ def _look_again(ledger: Ledger, graph: Graph) -> None:
     ledger.verify(graph)
     for unit in graph.units:
         ledger.forgive(unit.name)
-        if unit.kind in LOOKED_AT_AGAIN:
+        if unit.kind in kinds:
             ledger.reopen(unit.name)
 
 

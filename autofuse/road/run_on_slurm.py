@@ -9,8 +9,8 @@ from autofuse.foundation.errors import ModelError, ResourceError
 from autofuse.foundation.machine import visible_gpus
 from autofuse.foundation.workspace import Workspace
 from autofuse.road.places import workspace_of
-from autofuse.road.run_graph import KINDS, TRAIN, make_graph, plan_there, settle_graph
-from autofuse.road.run_in_units import RunOutcome, job_of, run_in_units
+from autofuse.road.run_graph import GROUND, KINDS, TRAIN, make_graph, plan_there, settle_graph
+from autofuse.road.run_in_units import LOOKED_AT_AGAIN, RunOutcome, job_of, run_in_units
 from autofuse.road.run_order import RunOrder
 from autofuse.road.steps import Folder, open_both
 from autofuse.units.ledger import Ledger
@@ -46,8 +46,10 @@ def run_on_slurm(
         _require_same(dataset, workspace, order, queued)
     _advise(order, workspace_of(dataset, workspace), settings)
     # What is in the queue stands on what is done: none of that is looked at again while it runs.
-    executor = Slurm(settings, wait)
-    return run_in_units(dataset, order, executor, workspace=workspace, workers=workers, look_again=not queued)
+    # Else the ground is looked at once more, as a job; the rest need not wait for that in the queue.
+    executor = Slurm(settings, wait, again=() if queued else (GROUND,))
+    kinds = None if queued else [kind for kind in LOOKED_AT_AGAIN if kind != GROUND]
+    return run_in_units(dataset, order, executor, workspace=workspace, workers=workers, look_again=kinds)
 
 
 def write_slurm_scripts(

@@ -72,6 +72,7 @@ def do_unit(
             raise  # its state is saved; it goes on where somebody takes it up
         except Exception as error:
             known = understood(error)
+            ledger.reopen(unit.name)  # where it was done before, that is no longer sure
             ledger.fail(unit, 1 if known is None else known.exit_code, str(known or one_line(error)))
             raise
         return ledger.finish(unit, stood_on, made, time.monotonic() - started)

@@ -15,10 +15,10 @@ from autofuse.foundation.workspace import Workspace
 from autofuse.units.executor import Job
 from autofuse.units.shape import Graph, Needs, Unit
 from autofuse.units.slurm.arrays import arrays_of
-from autofuse.units.slurm.executor import Slurm, write_scripts
+from autofuse.units.slurm.executor import Slurm, waiting_units, write_scripts
 from autofuse.units.slurm.queue import parse_queue
 from autofuse.units.slurm.settings import Settings, read_settings
-from autofuse.units.slurm.submission import Submission, elements
+from autofuse.units.slurm.submission import Submission, elements, write_submission
 
 FOLDS = range(3)
 
@@ -79,6 +79,27 @@ def test_what_is_done_or_queued_is_not_submitted_again() -> None:
     assert by_name["judge"].after_jobs == ("7_1",)
     assert by_name["judge-2"].after == ("train",)  # all there is of it
     assert (by_name["select"].after, by_name["select"].after_jobs) == (("judge", "judge-2"), ("8_0",))
+
+
+def test_what_is_looked_at_again_comes_before_the_rest() -> None:
+    made = arrays_of(Graph(units=ROAD), {"ground", "train-1", "judge-1", "select"}, {})
+    assert [(array.name, array.after, array.after_same) for array in made] == [
+        ("ground", (), None),
+        ("train", ("ground",), None),  # by way of units that are done
+        ("judge", ("train",), None),
+        ("select", ("ground", "judge"), None),
+    ]
+
+
+def test_a_unit_that_is_done_can_be_done_again(job: Job) -> None:
+    ground = job.graph.units[0]
+    job.ledger.finish(ground, {}, [], 1.0)
+    assert waiting_units(job, {"prepare-0": "1_0"}, ("ground",))[:2] == ["ground", "prepare-1"]
+    assert "ground" not in waiting_units(job, {})
+    assert "ground" not in waiting_units(job, {"ground": "1_0"}, ("ground",))
+    (array,) = arrays_of(job.graph, {"ground"}, {})
+    made = write_submission(job, [array], Settings(), ("ground",))
+    assert "--again" in (made.folder / "ground.sbatch").read_text()
 
 
 def test_units_that_stand_on_parts_of_arrays_wait_for_these_alone() -> None:

@@ -67,10 +67,12 @@ def arrays_of(
         needs: of a unit, as far as it is known by now; None where there turns out to be nothing to do.
     """
     known = {name: needs(graph.named(name)) or Needs() for name in waiting}
+    before = _before(graph, waiting, queued)
     arrays: dict[str, Array] = {}
     places: dict[str, tuple[str, int]] = {}
-    for level in _levels([unit for unit in graph.units if unit.name in waiting]):
-        standing = _with_room({unit.name: _standing(unit, arrays, places, queued) for unit in level}, level)
+    for level in _levels([unit for unit in graph.units if unit.name in waiting], before):
+        standing = {unit.name: _standing(before[unit.name], arrays, places, queued) for unit in level}
+        standing = _with_room(standing, level)
         for units in _alike(level, lambda unit: (unit.kind, known[unit.name].digest(), *standing[unit.name][:-1])):  # noqa: B023
             for piece in _pieces(units, standing, most):
                 made = _array(piece, known[units[0].name], standing[units[0].name], arrays)
@@ -79,11 +81,25 @@ def arrays_of(
     return tuple(arrays.values())
 
 
-def _levels(units: list[Unit]) -> list[list[Unit]]:
+def _before(graph: Graph, waiting: Collection[str], queued: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Which units that are yet to be done each unit stands on, directly or by way of units that are done.
+
+    A unit that is done may stand on one that is done once more.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for unit in graph.units:
+        names: dict[str, None] = {}
+        for name in unit.after:
+            names |= dict.fromkeys((name,) if name in waiting or name in queued else found[name])
+        found[unit.name] = tuple(names)
+    return found
+
+
+def _levels(units: list[Unit], before: Mapping[str, Sequence[str]]) -> list[list[Unit]]:
     """Units by the length of the longest way to them, in order."""
     depth: dict[str, int] = {}
     for unit in units:
-        depth[unit.name] = 1 + max((depth[name] for name in unit.after if name in depth), default=-1)
+        depth[unit.name] = 1 + max((depth[name] for name in before[unit.name] if name in depth), default=-1)
     levels: list[list[Unit]] = [[] for _ in range(1 + max(depth.values(), default=-1))]
     for unit in units:
         levels[depth[unit.name]].append(unit)
@@ -91,16 +107,16 @@ def _levels(units: list[Unit]) -> list[list[Unit]]:
 
 
 def _standing(
-    unit: Unit, arrays: Mapping[str, Array], places: Mapping[str, tuple[str, int]], queued: Mapping[str, str]
+    before: Sequence[str], arrays: Mapping[str, Array], places: Mapping[str, tuple[str, int]], queued: Mapping[str, str]
 ) -> _Standing:
     numbers: dict[str, set[int]] = {}
-    for name, number in (places[name] for name in unit.after if name in places):
+    for name, number in (places[name] for name in before if name in places):
         numbers.setdefault(name, set()).add(number)
     whole = [name for name in numbers if numbers[name] == set(arrays[name].units)]
     single = [name for name in numbers if name not in whole and len(numbers[name]) == 1]
     same = single[0] if single else None
     some = [(name, number) for name in numbers if name not in (*whole, same) for number in sorted(numbers[name])]
-    jobs = tuple(dict.fromkeys(queued[name] for name in unit.after if name in queued))
+    jobs = tuple(dict.fromkeys(queued[name] for name in before if name in queued))
     return _Standing(tuple(whole), same, tuple(some), jobs, None if same is None else next(iter(numbers[same])))
 
 

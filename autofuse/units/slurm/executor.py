@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -46,10 +46,13 @@ class Slurm:
     Attributes:
         settings: what is asked of SLURM.
         wait: follow the jobs until they have ended; otherwise come back when they are submitted.
+        again: kinds of units that are done once more where they are done. What was made from what they had left is not
+            done again with them: if they leave something else now, the next run finds that it does not fit.
     """
 
     settings: Settings = field(default_factory=Settings)
     wait: bool = True
+    again: tuple[str, ...] = ()
     look_every_s: float = _LOOK_EVERY_S
     settle_s: float = SETTLE_S
 
@@ -75,7 +78,7 @@ class Slurm:
     def _submit(self, job: Job) -> None:
         with lock(job.ledger.units / FOLDER, _LOCK_WAIT_S):
             queued = {name: item.job for name, item in queued_units(job.ledger).items()}
-            waiting = waiting_units(job, queued)
+            waiting = waiting_units(job, queued, self.again)
             if queued:
                 say(f"{len(queued)} units are in SLURM's queue already.")
             if not waiting:
@@ -83,7 +86,7 @@ class Slurm:
             arrays = arrays_of(job.graph, waiting, queued, most_elements(MOST_ELEMENTS), job.needs)
             for name in waiting:
                 job.ledger.forgive(name)
-            submission = write_submission(job, arrays, self.settings)
+            submission = write_submission(job, arrays, self.settings, self.again)
             jobs = submission.submit()
             say(f"{len(waiting)} units were submitted as jobs {', '.join(jobs.values())}: {submission.folder}")
 
@@ -144,10 +147,13 @@ def queued_units(ledger: Ledger) -> dict[str, Element]:
     return {name: item for name, item in known.items() if item.lives}
 
 
-def waiting_units(job: Job, queued: Mapping[str, str]) -> list[str]:
-    """Names of the units that are neither done nor in the queue."""
-    states = job.ledger.states(job.graph)
-    return [name for name, item in states.items() if item.state != "done" and name not in queued]
+def waiting_units(job: Job, queued: Mapping[str, str], again: Collection[str] = ()) -> list[str]:
+    """Names of the units that are not in the queue, and not done or of a kind that is done ``again``."""
+    return [
+        name
+        for name, item in job.ledger.states(job.graph).items()
+        if name not in queued and (item.state != "done" or item.unit.kind in again)
+    ]
 
 
 def write_scripts(job: Job, settings: Settings) -> Submission:

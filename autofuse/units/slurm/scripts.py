@@ -82,8 +82,12 @@ submit() {{ # name of the array, options of sbatch
 """
 
 
-def script(job: Job, array: Array, settings: Settings, folder: Path) -> str:
-    """What one job of ``array`` does, as text; ``folder`` holds the scripts."""
+def script(job: Job, array: Array, settings: Settings, folder: Path, *, again: bool = False) -> str:
+    """What one job of ``array`` does, as text; ``folder`` holds the scripts.
+
+    Args:
+        again: do units even where they are done.
+    """
     options = "".join(f"#SBATCH --{line}\n" for line in _options(job, array, settings, folder))
     cases = "".join(f"  {number}) unit={shlex.quote(unit.name)} ;;\n" for number, unit in sorted(array.units.items()))
     logs = shlex.quote(str(job.ledger.log_file("x").absolute().parent))
@@ -92,7 +96,7 @@ def script(job: Job, array: Array, settings: Settings, folder: Path) -> str:
     return (
         f"#!/bin/bash\n# autofuse: {array.name}, {len(array.units)} units of {of}.\n{options}{setup}\n"
         f'case "$SLURM_ARRAY_TASK_ID" in\n{cases}esac\n'
-        f'log={logs}/"$unit".txt\n' + _BODY.format(command=_command(job, array), most_restarts=MOST_RESTARTS)
+        f'log={logs}/"$unit".txt\n' + _BODY.format(command=_command(job, array, again), most_restarts=MOST_RESTARTS)
     )
 
 
@@ -149,10 +153,10 @@ def _ranges(numbers: Sequence[int]) -> str:
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
 
 
-def _command(job: Job, array: Array) -> str:
+def _command(job: Job, array: Array, again: bool) -> str:
     """The command of a unit, its name left to the shell."""
     unit = next(iter(array.units.values()))
-    words = patient_command(job, unit)
+    words = (*patient_command(job, unit), *(["--again"] if again else []))
     return " ".join('"$unit"' if word == unit.name else shlex.quote(word) for word in words)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -97,12 +97,12 @@ class Submission:
         return self.jobs
 
 
-def write_submission(job: Job, arrays: Sequence[Array], settings: Settings) -> Submission:
-    """The scripts of ``arrays`` in a folder of their own below units/slurm."""
+def write_submission(job: Job, arrays: Sequence[Array], settings: Settings, again: Collection[str] = ()) -> Submission:
+    """The scripts of ``arrays`` in a folder of their own below units/slurm; kinds of ``again`` are done anew."""
     folder = _new_folder(job.ledger.units / FOLDER)
     with folder_atomically(folder) as temp:
         for array in arrays:
-            _write(temp / f"{array.name}.sbatch", script(job, array, settings, folder))
+            _write(temp / f"{array.name}.sbatch", script(job, array, settings, folder, again=array.kind in again))
         _write(temp / SUBMIT_FILE, submit_script(job, arrays))
         units = {array.name: {str(number): unit.name for number, unit in array.units.items()} for array in arrays}
         Submitted(arrays=units).save(temp / ARRAYS_FILE)
