@@ -12,7 +12,7 @@ LINKS := .types/autofuse_planners .types/autofuse_trainers
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 1); echo $$(( n > 4 ? 4 : n )))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports unit test-cluster bench docs clean
+.PHONY: help setup demo test lint types imports unit test-cluster test-distributed bench docs clean
 
 help: ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,11 +54,15 @@ imports: setup ## import-linter: rooms import only rooms above them
 
 unit: setup ## pytest, slow end-to-end tests included
 	@echo "== Tests (pytest, $(WORKERS) at once)"
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not benchmark and not cluster"
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not benchmark and not cluster and not distributed"
 
 test-cluster: setup ## on Dask and a real SLURM, whose packages it installs (root on Debian or Ubuntu; minutes)
 	@echo "== Tests on clusters (pytest)"
 	@$(BIN)/python -m pytest -m cluster tests/cluster
+
+test-distributed: setup ## tests of several processes that train one model, with every trainer (minutes; no GPU needed)
+	@echo "== Tests of several processes (pytest, one at a time)"
+	@$(BIN)/python -m pytest -m distributed
 
 bench: setup ## time every stage beside nnU-Net (which gets an environment of its own)
 	@echo "== Benchmarks: a while; results land in benchmarks/results"

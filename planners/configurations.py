@@ -146,6 +146,9 @@ def _cascade(
     if share >= rules.low_share:
         rule = f"a patch that sees {rules.low_share:.0%} of the median case needs no low-resolution stage"
         return (), (Decision(what="cascade", chosen="none", rule=rule, evidence=evidence),)
+    if scene.own_masks:
+        rule = "a second stage takes one mask of a case as its input, and here each modality has its own"
+        return (), (Decision(what="cascade", chosen="none", rule=rule, evidence=evidence),)
     low_scene, choice = _low_resolution(scene)
     gain = prod(grid.median_shape) / prod(low_scene.median_shape)
     evidence |= {"low_spacing_mm": list(low_scene.spacing_mm), "median_case_smaller_by": round(gain, 3)}

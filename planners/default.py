@@ -73,6 +73,7 @@ class DefaultPlanner(Thresholds):
             budget=budget,
             rules=self,
             sparse=any(case.annotation == "sparse" for case in fingerprint.cases),
+            own_masks=bool(fingerprint.labelled_per_modality),
         )
         configured = self.choose_configurations(scene, grid, len(labels.classes), fingerprint.slices_only)
         default = configured.configurations[0]
@@ -109,6 +110,7 @@ class DefaultPlanner(Thresholds):
                 supervision.decision,
                 challengers_decision,
                 *far_decisions,
+                *choose_masks(fingerprint),
                 mirror_decision,
                 augmentation_decision,
                 steps_decision,
@@ -118,6 +120,7 @@ class DefaultPlanner(Thresholds):
             reference=fingerprint.reference,
             registration=fusion.registration,
             far_background=far_background,
+            masks_per_modality=bool(fingerprint.labelled_per_modality),
         )
 
     def choose_grid(self, fingerprint: Fingerprint) -> tuple[Grid, tuple[Decision, ...]]:
@@ -173,6 +176,23 @@ class DefaultPlanner(Thresholds):
     def choose_challengers(self, supervision: Supervision, fusion: Fusion) -> tuple[tuple[Challenger, ...], Decision]:
         """What the arbiter may try against the default."""
         return choose_challengers(supervision.trainer, supervision.challengers, fusion.rivals)
+
+
+def choose_masks(fingerprint: Fingerprint) -> tuple[Decision, ...]:
+    """What is predicted, and why, where modalities carry masks of their own; no decision where one mask is for all."""
+    counts = fingerprint.labelled_per_modality
+    if not counts:
+        return ()
+    evidence: dict[str, JsonValue] = dict(zip(fingerprint.modalities, counts, strict=True))
+    return (
+        Decision(
+            what="masks",
+            chosen="one for each modality",
+            rule="each modality carries a mask of its own, so each is taught by it and predicted on its own grid",
+            evidence={"cases_with_a_mask_of_its_own": evidence},
+            alternatives=("one for all: it would fit one modality, and be wrong for those that lie elsewhere",),
+        ),
+    )
 
 
 def choose_encoder(budget: Budget, rules: Thresholds) -> tuple[Encoder, Decision]:

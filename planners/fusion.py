@@ -21,6 +21,8 @@ from autofuse_planners.thresholds import Thresholds
 
 EARLY, STEMS, PER_MODALITY, SHARED_KERNELS = "early", "stems", "per_modality", "shared_kernels"
 IMAGE_LEVEL = "image_level"
+HEAD_FOR_EACH = (PER_MODALITY, SHARED_KERNELS, "late")
+"""Topologies that can find a mask for each modality."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,14 @@ class Fusion:
 def topology_asked_for(meeting: Meeting) -> Finding:
     """Whether somebody, such as the arbiter, asks for one."""
     return Finding(meeting.budget.topology is not None, f"it is {meeting.budget.topology}")
+
+
+def masks_of_their_own(meeting: Meeting) -> Finding:
+    """Whether each modality has a mask of its own, on its own grid."""
+    counts = meeting.fingerprint.labelled_per_modality
+    named = zip(meeting.fingerprint.modalities, counts, strict=True) if counts else ()
+    told = ", ".join(f"{name} in {count} cases" for name, count in named)
+    return Finding(bool(counts), f"masks of {told}")
 
 
 def one_modality(meeting: Meeting) -> Finding:
@@ -153,6 +163,15 @@ FUSION_TABLE: tuple[Row[Meeting], ...] = (
 )
 
 
+OWN_MASKS = Row(
+    "each modality carries a mask of its own",
+    PER_MODALITY,
+    "a head for each, taught by its own mask where that lies; one mask for all would be wrong for all but one (CMC)",
+    masks_of_their_own,
+)
+"""The row before all others where the fingerprint says so."""
+
+
 def choose_fusion(
     fingerprint: Fingerprint,
     budget: Budget,
@@ -165,7 +184,8 @@ def choose_fusion(
     meeting = Meeting(fingerprint, budget, rules, measure_absence(fingerprint, budget, rules), alignment)
     topology = _topology_decision(meeting, table)
     chosen, decisions = topology.chosen, [topology]
-    registration = RegistrationPlan() if chosen != SHARED_KERNELS and alignment.mends else None
+    own = bool(fingerprint.labelled_per_modality)
+    registration = RegistrationPlan() if chosen != SHARED_KERNELS and alignment.mends and not own else None
     jitter_mm = round(min(alignment.residual_mm or 0.0, alignment.limit_mm), 2) if registration else 0.0
     dropout = 0.0
     if len(fingerprint.modalities) > 1:
@@ -173,7 +193,8 @@ def choose_fusion(
         decisions += [_registration_decision(meeting, registration, jitter_mm), dropped]
     if budget.want_fused:
         decisions.append(_fused_image_decision(meeting, chosen))
-    together = chosen != SHARED_KERNELS and not alignment.unmended
+    apart = alignment.displaced if own else alignment.unmended
+    together = chosen != SHARED_KERNELS and not apart
     return Fusion(chosen, dropout, registration, jitter_mm, together, _rivals(meeting, chosen), tuple(decisions))
 
 
@@ -181,11 +202,15 @@ def _topology_decision(meeting: Meeting, table: tuple[Row[Meeting], ...]) -> Dec
     """The topology that is asked for, else that of the first row that holds.
 
     Raises:
-        DataError: if a fused image is asked for by its topology, of modalities that lie apart.
+        DataError: if a fused image is asked for by its topology, of modalities that lie apart; or a topology that finds
+            one mask only, of modalities that carry their own.
     """
     fingerprint, budget = meeting.fingerprint, meeting.budget
+    if fingerprint.labelled_per_modality:
+        table = (OWN_MASKS, *table)
     if budget.topology is not None:
         _require_one_place(meeting, budget.topology)
+        _require_heads(meeting, budget.topology)
         asked = Row("a topology is asked for", budget.topology, "whatever the rules would choose", topology_asked_for)
         table = (asked, *table)
     verdict = first_match(table, meeting)
@@ -194,6 +219,9 @@ def _topology_decision(meeting: Meeting, table: tuple[Row[Meeting], ...]) -> Dec
     if len(fingerprint.modalities) > 1:
         evidence |= absence_evidence(fingerprint, meeting.absence) | meeting.alignment.evidence()
         evidence |= {"expect_missing": budget.expect_missing, "want_fused": budget.want_fused}
+        if fingerprint.labelled_per_modality:
+            named = zip(fingerprint.modalities, fingerprint.labelled_per_modality, strict=True)
+            evidence["cases_with_a_mask_of_its_own"] = dict(named)
     else:
         alternatives = ()
     return Decision(
@@ -214,15 +242,28 @@ def _require_one_place(meeting: Meeting, topology: str) -> None:
     )
 
 
+def _require_heads(meeting: Meeting, topology: str) -> None:
+    finding = masks_of_their_own(meeting)
+    if finding.holds and topology not in HEAD_FOR_EACH:
+        raise DataError(
+            "A network with one head cannot find a mask for each modality.",
+            found=f"topology {topology}; {finding.why}",
+            expected=", ".join(HEAD_FOR_EACH),
+            remedy="Let the rules choose with --topology auto, or give the data set one label a case.",
+        )
+
+
 def _registration_decision(meeting: Meeting, registration: RegistrationPlan | None, jitter_mm: float) -> Decision:
     alignment, names = meeting.alignment, meeting.fingerprint.modalities
     evidence = alignment.evidence()
     evidence.pop("displacement_by_pair")
     if registration is None:
+        own = bool(meeting.fingerprint.labelled_per_modality)
+        reason = "each modality has its own mask where it lies, so nothing has to be moved; "
         return Decision(
             what="registration",
             chosen="none",
-            rule=alignment.told(),
+            rule=(reason if own else "") + alignment.told(),
             evidence=evidence,
             alternatives=() if alignment.in_question else ("rigid: there is nothing to mend",),
         )
@@ -251,6 +292,8 @@ def _fused_image_decision(meeting: Meeting, chosen: str) -> Decision:
         reason = "no case shows two modalities of one place"
     elif meeting.budget.topology is not None:
         reason = f"so was the topology {chosen}"
+    elif meeting.fingerprint.labelled_per_modality:
+        reason = "each modality carries a mask of its own, and one image would have one mask"
     elif absence.reasons:
         reason = "a modality can be absent: " + "; ".join(absence.reasons)
     else:
@@ -263,6 +306,8 @@ def _rivals(meeting: Meeting, chosen: str) -> tuple[Rival, ...]:
     alignment, absence, rules = meeting.alignment, meeting.absence, meeting.rules
     distance = alignment.residual_mm if alignment.mends else alignment.p90_mm
     text = f"{distance or 0.0:.1f} mm apart is near the limit of {alignment.limit_mm:.1f} mm"
+    if meeting.fingerprint.labelled_per_modality:
+        return ()
     near = distance is not None and 1 / rules.near_limit < distance / alignment.limit_mm <= rules.near_limit
     if near and chosen in (EARLY, PER_MODALITY):
         return (Rival(PER_MODALITY if chosen == EARLY else EARLY, text),)

@@ -24,6 +24,7 @@ class Scene:
         cases: of the data set; channels: modalities; prior: masks of a cascade's first stage; outputs: predicted.
         topology, dropout: how modalities meet, and how often one is dropped.
         sparse: whether labels are.
+        own_masks: whether each modality has a mask of its own.
     """
 
     dimensions: int
@@ -39,6 +40,7 @@ class Scene:
     budget: Budget
     rules: Thresholds
     sparse: bool = False
+    own_masks: bool = False
 
     @property
     def spacing(self) -> tuple[float, ...]:

@@ -44,6 +44,7 @@ class Annotated:
         labelled_share: median share of labelled voxels over sparse cases, None without any.
         cover: the best covered structure's median share of its extent over sparse cases; None where not measured.
         lacking: dense cases in which a class does not occur.
+        own_masks: cases in which each modality has a mask of its own; () where one mask is for all.
     """
 
     dense: int
@@ -56,6 +57,7 @@ class Annotated:
     cover: float | None
     lacking: int
     rules: Thresholds
+    own_masks: tuple[int, ...] = ()
 
     @property
     def labelled(self) -> int:
@@ -75,6 +77,11 @@ class Supervision:
     trainer: TrainerChoice
     challengers: tuple[Challenger, ...]
     decision: Decision
+
+
+def masks_of_their_own(facts: Annotated) -> Finding:
+    """Whether modalities carry masks of their own."""
+    return Finding(bool(facts.own_masks), f"masks in {' + '.join(map(str, facts.own_masks))} cases by modality")
 
 
 def fused_and_dense(facts: Annotated) -> Finding:
@@ -194,6 +201,16 @@ CHALLENGER_TABLE: tuple[Row[Annotated], ...] = (
 """Which methods may do better; every row that holds."""
 
 
+OWN_MASKS = Row(
+    "each modality carries a mask of its own",
+    COLLABORATION,
+    "each decoder against its own mask, and modalities agree by channels and volumes, or by voxels where they lie on "
+    "each other (CMC); other methods teach one mask",
+    masks_of_their_own,
+)
+"""The row before all others where the fingerprint says so. It has no challenger: none of them finds several masks."""
+
+
 def choose_supervision(
     fingerprint: Fingerprint,
     together: bool,
@@ -209,9 +226,13 @@ def choose_supervision(
         together: whether voxels of different modalities show the same place; fused: to one image.
 
     Raises:
-        DataError: if no case has a label.
+        DataError: if no case has a label, or modalities have masks of their own and nothing is installed that teaches
+            them.
     """
     facts = measure_annotation(fingerprint, together, rules, fused=fused)
+    if facts.own_masks:
+        _require_installed(COLLABORATION, rules)
+        table, challenger_table = (OWN_MASKS, *table), ()
     verdict = first_match(table, facts)
     wanted, baseline = verdict.row.chosen, PARTIAL if facts.sparse else SUPERVISED
     installed = wanted in rules.available_trainers
@@ -226,7 +247,7 @@ def choose_supervision(
         for row, finding in found
         if finding.holds and row.chosen in rules.available_trainers
     ]
-    if name != baseline:
+    if name != baseline and not facts.own_masks:
         because = f"the baseline that {name} has to beat under the same plan"
         challengers.append(Challenger(trainer=TrainerChoice(name=baseline), because=because))
     decision = Decision(
@@ -237,6 +258,16 @@ def choose_supervision(
         alternatives=(*verdict.passed_over, *(_challenger_said(row, finding, rules) for row, finding in found)),
     )
     return Supervision(TrainerChoice(name=name, fields=_fields(name, facts)), tuple(challengers), decision)
+
+
+def _require_installed(name: str, rules: Thresholds) -> None:
+    if name not in rules.available_trainers:
+        raise DataError(
+            "Each modality of this data set carries a mask of its own, and no trainer is installed that teaches them.",
+            found="trainers " + ", ".join(rules.available_trainers),
+            expected=name,
+            remedy=f"Install {name}, which comes with autofuse, or give the data set one label a case.",
+        )
 
 
 def within_time(supervision: Supervision, steps: int, minutes: float | None, rules: Thresholds) -> Supervision:
@@ -292,6 +323,7 @@ def measure_annotation(
         cover=_cover(scribbled, len(fingerprint.class_names)),
         lacking=sum(0 in case.class_voxels for case in fingerprint.cases if case.annotation == "dense"),
         rules=rules,
+        own_masks=fingerprint.labelled_per_modality,
     )
 
 
@@ -333,6 +365,8 @@ def _evidence(facts: Annotated) -> dict[str, JsonValue]:
     }
     if facts.labelled_share is not None:
         evidence["median_labelled_share"] = round(facts.labelled_share, 5)
+    if facts.own_masks:
+        evidence["cases_with_a_mask_of_its_own"] = " + ".join(map(str, facts.own_masks))
     if facts.cover is not None:
         evidence["largest_cover_of_a_structure"] = round(facts.cover, 4)
     return evidence

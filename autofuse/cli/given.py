@@ -23,6 +23,7 @@ def method(options: Namespace) -> dict[str, Any]:
         "minutes": options.minutes,
         "seed": options.seed,
         "precision": options.precision,
+        "gpus": options.gpus,
         "device": options.device,
     }
 

@@ -61,7 +61,17 @@ def _answer(options: Namespace) -> Answer:
     return act(options)
 
 
+def _speaks_for_all() -> bool:
+    """Whether this process tells results: of several that torchrun started, the first."""
+    from autofuse.foundation.seat import started_seat
+
+    seat = started_seat()
+    return seat is None or seat.rank == 0
+
+
 def _show(options: Namespace, answer: Answer) -> int:
+    if not _speaks_for_all():
+        return answer.exit_code
     if options.json:
         print_json({"verb": options.verb, "exit_code": answer.exit_code, "result": answer.content()})
     else:
@@ -75,7 +85,7 @@ def _prepare(options: Namespace) -> Path | None:
     """Set how we talk, and have the log written beside what is made; the log's path if the verb has a workspace."""
     from autofuse.foundation.console import configure
 
-    configure(quiet=options.quiet or options.json)
+    configure(quiet=options.quiet or options.json or not _speaks_for_all())
     from autofuse.cli.logs import attach_log
 
     return attach_log(options)

@@ -100,6 +100,13 @@ def method(parser: ArgumentParser) -> None:
         choices=("fp32", "bf16", "fp16"),
         help="what the network computes in (default: what suits the device)",
     )
+    parser.add_argument(
+        "--gpus",
+        type=quantities.count,
+        default=1,
+        metavar="N",
+        help="GPUs that train one model together; with --device cpu, processes that share the CPU (default: 1)",
+    )
 
 
 def pilot(parser: ArgumentParser, whole: str) -> None:

@@ -89,7 +89,7 @@ def predicted(masks: Predicted) -> RenderableType:
     """Where the masks are, which cases have none, and which were predicted from less than all modalities."""
     rows = {
         "run": f"{masks.members or masks.run}, folds {', '.join(map(str, masks.folds))}",
-        "masks": f"{len(masks.cases)} in {masks.folder}",
+        "masks": f"{len(masks.masks or masks.cases)} in {masks.folder}",
     }
     rows |= {"fused images": masks.fused} if masks.fused else {}
     rows |= {} if masks.volumes is None else {"volumes": masks.volumes}
@@ -146,6 +146,7 @@ def report(ended: RunReport, folder: Path, written: Path) -> Group:
         if place is not None:
             parts += [f"[bold]{title}[/bold]", summary_table(Scores.load(folder / place / "scores.json"))]
     rows = {"run": f"{ended.run}, folds {', '.join(str(fold.fold) for fold in ended.folds)}"}
+    rows |= {f"also trained, {item.trainer}": f"{item.run}, {_dice(item.held_out_dice)}" for item in ended.others}
     rows |= {} if ended.ensemble is None else {"predicts": ended.ensemble}
     if ended.predictions is not None:
         rows["masks"] = f"{ended.predicted_cases} test cases in {folder / ended.predictions}"
@@ -155,6 +156,10 @@ def report(ended: RunReport, folder: Path, written: Path) -> Group:
     rows |= {"report": str(written)} if written.exists() else {}
     rows |= {"workspace": str(folder), "took": f"{ended.minutes:.1f} minutes"}
     return Group(*parts, _facts(rows))
+
+
+def _dice(held_out: float | None) -> str:
+    return "nothing held out" if held_out is None else f"Dice {held_out:.3f} on held-out cases"
 
 
 def page(made: WrittenPage) -> Text:

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 
 def in_units(options: Namespace) -> bool:
-    """Whether the run that is asked for is divided into work units."""
+    """Whether the run that is asked for is divided into work units: any option of theirs says so."""
+    given = (options.executor, options.jobs, options.trainers, options.fold_minutes, options.cases_per_unit)
     cluster = bool(options.slurm or options.dry_run or options.no_wait or options.scheduler)
-    return options.executor is not None or bool(options.trainers) or options.fold_minutes is not None or cluster
+    return cluster or any(value is not None for value in given)
 
 
 def run_outcome(options: Namespace) -> RunOutcome:
@@ -84,6 +85,7 @@ def order_of(options: Namespace) -> RunOrder:
         seed=options.seed,
         precision=options.precision,
         device=options.device,
+        gpus=options.gpus,
         memory_gib=options.memory,
         planner=options.planner,
         expect_missing=options.expect_missing,
@@ -150,11 +152,9 @@ def unit_answer(options: Namespace) -> Answer:
     from autofuse.road.unit_work import do_unit
 
     if options.parent is not None:
-        import signal
+        from autofuse.foundation.worker_process import stop_with_parent
 
-        from autofuse.foundation.worker_process import end_with_parent
-
-        end_with_parent(options.parent, signal.SIGTERM)
+        stop_with_parent(options.parent)
     made = do_unit(
         options.dataset,
         options.unit,

@@ -18,12 +18,12 @@ EXECUTORS = ("local", "slurm", "dask")
 
 def add_executor(parser: ArgumentParser) -> None:
     """Who carries out a run, and how it is divided."""
-    group = parser.add_argument_group("work units")
+    group = parser.add_argument_group("work units", "any of these options divides the run; see also `autofuse worker`")
     group.add_argument(
         "--executor",
         choices=EXECUTORS,
-        help="divide the run into work units and have them carried out: local, by processes on this machine; slurm, as "
-        "jobs of a SLURM cluster; dask, by a Dask cluster (default: this process does it all)",
+        help="who carries the units out: local, processes on this machine; slurm, jobs of a SLURM cluster; dask, a "
+        "Dask cluster (default: local, if the run is divided)",
     )
     add_jobs(group)
     add_division(group)

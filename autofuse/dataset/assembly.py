@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from autofuse.dataset.description import FILE, Description
 from autofuse.dataset.fixed_splits import read_fixed_splits
 from autofuse.dataset.problems import Findings
 from autofuse.dataset.subjects import Subjects, find_subjects
-from autofuse.dataset.types import Case, Dataset, ImageFile, Labels
+from autofuse.dataset.types import Case, Dataset, ImageFile, Labels, mask_name
 
 Images = tuple[ImageFile | None, ...]
 
@@ -27,6 +27,7 @@ class Draft:
         labels: label file by case id, of training cases.
         subjects: by case id, where the importer's own source says them; cases left out are their own.
         truths: dense label file for judging, by case id; of training cases and of test cases.
+        labels_per_modality: whether labels and truths are by mask name instead (``Case.mask_name``), one a modality.
     """
 
     layout: str
@@ -37,6 +38,14 @@ class Draft:
     subjects: dict[str, str] = field(default_factory=dict)
     truths: dict[str, str] = field(default_factory=dict)
     test_truths: dict[str, str] = field(default_factory=dict)
+    labels_per_modality: bool = False
+
+    def label_names(self, cases: Mapping[str, Images]) -> set[str]:
+        """The names that labels of ``cases`` can have."""
+        if not self.labels_per_modality:
+            return set(cases)
+        present = ((case, k) for case, images in cases.items() for k, image in enumerate(images) if image is not None)
+        return {mask_name(case, channel) for case, channel in present}
 
 
 def images_of(files: Mapping[int, str], channels: int, shared: bool = False) -> Images:
@@ -52,6 +61,7 @@ def assemble(
     """The data set that a draft describes; None where there is too little to describe one."""
     _check_ids(draft, findings)
     _check_presence(draft, description, findings)
+    _check_own_labels(draft, description, findings)
     if not draft.train:
         findings.error(
             "no cases",
@@ -73,12 +83,13 @@ def assemble(
         layout=draft.layout,
         modalities=description.modalities(missing),
         labels=labels,
-        cases=_cases(draft.train, draft.labels, draft.truths, subjects.of),
-        test_cases=_cases(draft.test, {}, draft.test_truths, subjects.of),
+        cases=_cases(draft, draft.train, draft.labels, draft.truths, subjects.of),
+        test_cases=_cases(draft, draft.test, {}, draft.test_truths, subjects.of),
         file_ending=draft.file_ending,
         subject_rule=subjects.rule,
         subjects_guessed=subjects.guessed,
         reference=_reference(description, findings),
+        labels_per_modality=draft.labels_per_modality,
     )
     folds = read_fixed_splits(dataset, description.extensions, findings)
     return dataset.model_copy(update={"fixed_splits": folds})
@@ -114,12 +125,48 @@ def _subjects(root: Path, draft: Draft, description: Description, findings: Find
 
 
 def _cases(
-    images: Mapping[str, Images], labels: Mapping[str, str], truths: Mapping[str, str], subjects: Mapping[str, str]
+    draft: Draft,
+    images: Mapping[str, Images],
+    labels: Mapping[str, str],
+    truths: Mapping[str, str],
+    subjects: Mapping[str, str],
 ) -> tuple[Case, ...]:
-    return tuple(
-        Case(id=name, subject=subjects[name], images=files, label=labels.get(name), evaluation_label=truths.get(name))
-        for name, files in sorted(images.items())
-    )
+    cases = []
+    for name, files in sorted(images.items()):
+        case = Case(id=name, subject=subjects[name], images=files)
+        found: dict[str, object] = {"label": labels.get(name), "evaluation_label": truths.get(name)}
+        if draft.labels_per_modality:
+            names = [case.mask_name(channel) for channel in range(len(files))]
+            found = {"labels": _those(labels, names), "evaluation_labels": _those(truths, names)}
+        cases.append(case.model_copy(update=found))
+    return tuple(cases)
+
+
+def _those(files: Mapping[str, str], names: Iterable[str]) -> tuple[str | None, ...]:
+    """The files of these names, None where one is missing; () where all are."""
+    found = tuple(files.get(name) for name in names)
+    return found if any(found) else ()
+
+
+def _check_own_labels(draft: Draft, description: Description, findings: Findings) -> None:
+    """A mask for each modality asks for several modalities, and for a layout that can say which is whose."""
+    wanted = description.extensions.labels_per_modality or draft.labels_per_modality
+    if wanted and len(description.channels) < 2:
+        findings.error(
+            "autofuse key",
+            "Each modality shall have labels of its own, and there is one modality only.",
+            file=FILE,
+            found=", ".join(description.channels),
+            remedy="Take labels_per_modality out of dataset.json and name labels <case> without a channel's number.",
+        )
+    if wanted and not draft.labels_per_modality:
+        findings.error(
+            "autofuse key",
+            f"A data set of the layout {draft.layout} cannot have labels for each modality.",
+            file=FILE,
+            expected="labelsTr/<case>_0000 … in nnU-Net's layout, or columns such as label_T1 in cases.csv",
+            remedy="Bring it into one of these layouts, or take labels_per_modality out of dataset.json.",
+        )
 
 
 def bad_id(case: str) -> str | None:

@@ -60,7 +60,7 @@ def _inspect_all(dataset: Dataset, workers: int | None, findings: Findings) -> l
 def _facts(dataset: Dataset, seen: Sequence[CaseInspection]) -> DatasetFacts:
     train = [case for case in seen if not case.test]
     sized = [case for case in seen if case.shape is not None and case.spacing_mm is not None]
-    labelled = [case for case in dataset.cases if case.label is not None]
+    labelled = [case for case in dataset.cases if case.labelled]
     voxels = sum(sum(case.index_voxels) for case in train)
     ignored = sum(case.ignored for case in train)
     everything = (*dataset.cases, *dataset.test_cases)
@@ -72,7 +72,7 @@ def _facts(dataset: Dataset, seen: Sequence[CaseInspection]) -> DatasetFacts:
         labelled=len(labelled),
         sparse=sum(case.annotation == "sparse" for case in train),
         unlabelled=len(dataset.cases) - len(labelled),
-        judged=sum(case.evaluation_label is not None for case in everything),
+        judged=sum(bool(case.evaluation_label or any(case.evaluation_labels)) for case in everything),
         subjects=len({case.subject for case in dataset.cases}),
         subject_rule=dataset.subject_rule,
         labelled_fraction=voxels / (voxels + ignored) if voxels + ignored else None,
@@ -92,6 +92,7 @@ def _modality_facts(dataset: Dataset, seen: Sequence[CaseInspection]) -> tuple[M
             cases=sum(case.images[channel] is not None for case in dataset.cases),
             test_cases=sum(case.images[channel] is not None for case in dataset.test_cases),
             own_grids=sum(bool(case.own_grids and case.own_grids[channel]) for case in seen),
+            labelled=sum(case.labels[channel] for case in seen if case.labels) if dataset.labels_per_modality else None,
         )
         for channel, modality in enumerate(dataset.modalities)
     )

@@ -17,6 +17,7 @@ from autofuse.dataset.description import FILE as DESCRIPTION
 from autofuse.dataset.description import Description, read_description
 from autofuse.dataset.fixed_splits import FILE as SPLITS
 from autofuse.dataset.nnunet import DENSE_LABELS, FLAT_ENDINGS
+from autofuse.dataset.one_mask import require_one_mask
 from autofuse.dataset.problems import Findings
 from autofuse.dataset.raw import CaseFiles
 from autofuse.dataset.types import Case, Dataset, ImageFile, Labels
@@ -92,7 +93,11 @@ def copied_cases(dataset: Dataset, *, all_truths: bool) -> list[CopiedCase]:
 
     Args:
         all_truths: whether training cases without a truth of their own are judged by a copy of their label.
+
+    Raises:
+        DataError: if modalities carry masks of their own.
     """
+    require_one_mask(dataset, "A changed copy")
     ending = common_ending(dataset)
     copied = []
     for cases, folder, truths in (
@@ -193,6 +198,8 @@ def copy_label(source: Path, target: Path) -> None:
     if not source.name.endswith(ending_of(target)):
         image = read_label_image(source)
         write_labels(target, image.voxels, image.geometry)
+        return
+    if target.exists() and not target.samefile(source) and _equal(target, source):
         return
 
     def fill(temp: Path) -> None:

@@ -32,6 +32,7 @@ class Extensions(Value):
         evaluation_labels: folder of dense labels that training cases are judged by (default labelsTr_dense).
         reference_modality: name of the modality on whose grid masks are made, where modalities lie on several grids and
             no mask says it.
+        labels_per_modality: whether each modality has a label map of its own, called like its image.
         outside_files: allow lists of files to name files outside the data set's folder.
     """
 
@@ -41,6 +42,7 @@ class Extensions(Value):
     splits: tuple[FixedFold, ...] | None = Field(default=None, min_length=1)
     evaluation_labels: str | None = None
     reference_modality: str | None = None
+    labels_per_modality: bool = False
     outside_files: bool = False
 
     @field_validator("subject_pattern")

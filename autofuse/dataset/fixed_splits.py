@@ -66,11 +66,11 @@ def _check(dataset: Dataset, number: int, fold: FixedFold, file: str, findings: 
             "splits", f"Fold {number} trains on a case that it holds out.", case=case, file=file, remedy=remedy
         )
     for case in sorted(set(fold.val) & set(known)):
-        if known[case].label is None and known[case].evaluation_label is None:
+        if not known[case].truths:
             findings.error(
                 "splits", f"Fold {number} holds out a case without a label.", case=case, file=file, remedy=remedy
             )
-    if not any(case in known and known[case].label is not None for case in fold.train):
+    if not any(case in known and known[case].labelled for case in fold.train):
         findings.error("splits", f"Fold {number} has no labelled case to train on.", file=file, remedy=remedy)
     train = {known[case].subject for case in fold.train if case in known}
     held_out = {known[case].subject for case in fold.val if case in known}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -50,9 +52,11 @@ class CaseInspection(Value):
         own_grids: per modality, how its grid differs from the reference grid, in words; "" where it does not.
         images: per modality, or None where it is absent or could not be read.
         annotation: "none" (no label), "sparse" (some voxels ignored), "dense", or "broken" (it could not be read).
-        index_voxels: voxels of each class index, background first; empty without a label.
+        index_voxels: voxels of each class index, background first; empty without a label. Of labels of single
+            modalities the mean, in voxels of the reference grid, rounded up.
         ignored: voxels that nobody labelled.
         label_digest: digest of a label that has foreground, else "".
+        labels: where modalities carry labels of their own, whether each has one that can be used; else ().
     """
 
     id: str
@@ -68,6 +72,7 @@ class CaseInspection(Value):
     index_voxels: tuple[int, ...] = ()
     ignored: int = 0
     label_digest: str = ""
+    labels: tuple[bool, ...] = ()
 
 
 def inspect_case(dataset: Dataset, item: tuple[Case, bool]) -> CaseInspection:
@@ -103,6 +108,10 @@ def inspect_case(dataset: Dataset, item: tuple[Case, bool]) -> CaseInspection:
     if case.evaluation_label is not None:
         with findings.caught("label", case=case.id, file=case.evaluation_label):
             _label_facts(files, case.evaluation_label, geometry, findings)
+    if case.labels:
+        told |= _own_labels(files, case.labels, grids, geometry, findings)
+    if case.evaluation_labels:
+        _own_labels(files, case.evaluation_labels, grids, geometry, findings)
     problems = tuple(dict.fromkeys(findings.problems))
     return CaseInspection(id=case.id, subject=case.subject, test=test, problems=problems, images=tuple(facts), **told)
 
@@ -132,6 +141,48 @@ def _label_facts(files: CaseFiles, path: str, reference: Geometry | None, findin
     if reference is not None:
         with findings.caught("grid", case=case, file=path):
             _warn_all(files.fit(geometry, reference, "The label", path), case, path, findings)
+    return _told_of(files, label, path, findings)
+
+
+def _own_labels(
+    files: CaseFiles,
+    paths: tuple[str | None, ...],
+    grids: list[Geometry | None],
+    reference: Geometry | None,
+    findings: Findings,
+) -> dict[str, Any]:
+    """The same fields, of the labels of all modalities together, and which of them can be used."""
+    voxel_mm3 = 1.0 if reference is None else math.prod(reference.spacing_mm)
+    parts: list[dict[str, Any] | None] = []
+    case = files.case.id
+    for channel, (path, grid) in enumerate(zip(paths, grids, strict=True)):
+        parts.append(None)
+        if path is not None and grid is not None:
+            with findings.caught("label", case=case, file=path):
+                label, odd = files.own_label(channel, path, grid)
+                _warn_all(odd, case, path, findings)
+                parts[-1] = _told_of(files, label, path, findings) | {"share": math.prod(grid.spacing_mm) / voxel_mm3}
+    good = [part for part in parts if part is not None]
+    told: dict[str, Any] = {"labels": tuple(part is not None for part in parts)}
+    broken = len(good) < sum(path is not None for path in paths)
+    if broken or not good:
+        return told | ({"annotation": "broken"} if broken else {})
+    told["annotation"] = "sparse" if any(part["annotation"] == "sparse" for part in good) else "dense"
+    shares = [part["share"] / len(good) for part in good]
+    by_class = zip(*(part["index_voxels"] for part in good), strict=True)
+    told["index_voxels"] = tuple(_mean(counts, shares) for counts in by_class)
+    told["ignored"] = _mean([part["ignored"] for part in good], shares)
+    told["label_digest"] = "".join(part["label_digest"] for part in good)
+    return told
+
+
+def _mean(counts: Sequence[int], shares: Sequence[float]) -> int:
+    return math.ceil(sum(count * share for count, share in zip(counts, shares, strict=True)))
+
+
+def _told_of(files: CaseFiles, label: NDArray[np.int16], path: str, findings: Findings) -> dict[str, Any]:
+    """Fields of ``CaseInspection`` that the voxels of a label fill."""
+    case = files.case.id
     counts = _index_counts(label, len(files.dataset.labels.raw_values) + 2)
     ignored, voxels = counts[0], counts[1:]
     if ignored == label.size:

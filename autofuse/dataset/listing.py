@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from autofuse.dataset.problems import Findings
@@ -131,7 +131,7 @@ def labels_by_case(names: tuple[str, ...], folder: str, ending: str, findings: F
     return labels
 
 
-def note_orphans(labels: Mapping[str, str], cases: Mapping[str, object], findings: Findings) -> None:
+def note_orphans(labels: Mapping[str, str], cases: Collection[str], findings: Findings) -> None:
     """Warn of every label file that has no image."""
     for case in sorted(set(labels) - set(cases)):
         findings.warn(

@@ -19,7 +19,7 @@ from autofuse.dataset.listing import (
     note_orphans,
 )
 from autofuse.dataset.problems import Findings
-from autofuse.dataset.types import Dataset
+from autofuse.dataset.types import Dataset, mask_name
 
 DENSE_LABELS = "labelsTr_dense"
 """Folder of dense truth beside sparse labels; used for judging only."""
@@ -34,10 +34,11 @@ def import_nnunet(root: Path, description: Description, findings: Findings) -> D
     ending = description.file_ending or _ending_in_use(root, explicit, findings)
     if ending is None or not description.channels:
         return None
-    draft = Draft(layout="nnunet", file_ending=ending)
+    own = description.extensions.labels_per_modality
+    draft = Draft(layout="nnunet", file_ending=ending, labels_per_modality=own)
     if explicit is None:
         draft.train = _folder_images(root, "imagesTr", ending, len(description.channels), findings)
-        draft.labels = _folder_labels(root, "labelsTr", ending, draft.train, findings)
+        draft.labels = _folder_labels(root, "labelsTr", draft, draft.train, findings)
     else:
         _read_lists(root, explicit, description, draft, findings)
     if (root / "imagesTs").is_dir():
@@ -61,9 +62,9 @@ def add_truths(root: Path, draft: Draft, description: Description, findings: Fin
         declared = None
     dense = declared or DENSE_LABELS
     if (root / dense).is_dir():
-        draft.truths = _folder_labels(root, dense, draft.file_ending, draft.train, findings)
+        draft.truths = _folder_labels(root, dense, draft, draft.train, findings)
     if (root / "labelsTs").is_dir():
-        draft.test_truths = _folder_labels(root, "labelsTs", draft.file_ending, draft.test, findings)
+        draft.test_truths = _folder_labels(root, "labelsTs", draft, draft.test, findings)
 
 
 def _require_keys(description: Description, findings: Findings) -> None:
@@ -121,12 +122,13 @@ def _folder_images(root: Path, folder: str, ending: str, channels: int, findings
 
 
 def _folder_labels(
-    root: Path, folder: str, ending: str, cases: dict[str, Images], findings: Findings
+    root: Path, folder: str, draft: Draft, cases: dict[str, Images], findings: Findings
 ) -> dict[str, str]:
     """Label files of ``cases``; labels without an image are noted and left out."""
-    labels = labels_by_case(list_files(root, folder, findings), folder, ending, findings)
-    note_orphans(labels, cases, findings)
-    return {case: label for case, label in labels.items() if case in cases}
+    labels = labels_by_case(list_files(root, folder, findings), folder, draft.file_ending, findings)
+    names = draft.label_names(cases)
+    note_orphans(labels, names, findings)
+    return {name: label for name, label in labels.items() if name in names}
 
 
 def _read_lists(root: Path, explicit: Any, description: Description, draft: Draft, findings: Findings) -> None:
@@ -156,10 +158,28 @@ def _read_lists(root: Path, explicit: Any, description: Description, draft: Draf
             )
             continue
         draft.train[case] = _listed_images(root, case, files, draft.file_ending, description, findings)
-        if entry.get("label") is not None:
-            label = listed_file(root, _expanded(entry["label"]), outside, case, findings)
+        for name, file in _listed_labels(case, entry.get("label"), draft, findings).items():
+            label = listed_file(root, _expanded(file), outside, case, findings)
             if label is not None:
-                draft.labels[case] = label
+                draft.labels[name] = label
+
+
+def _listed_labels(case: str, entry: Any, draft: Draft, findings: Findings) -> dict[str, Any]:
+    """By name the files that an entry lists as labels: one, or where modalities have their own, a list of them."""
+    if entry is None or not draft.labels_per_modality:
+        return {} if entry is None else {case: entry}
+    if isinstance(entry, list) and len(entry) == len(draft.train[case]):
+        return {mask_name(case, channel): file for channel, file in enumerate(entry) if file is not None}
+    findings.error(
+        "list entry",
+        "A case's entry in dataset.json does not list one label per channel.",
+        case=case,
+        file=FILE,
+        found=repr(entry)[:100],
+        expected=f"a list of {len(draft.train[case])} files (null where a modality has no label)",
+        remedy="Complete the entry, or take labels_per_modality out of the key autofuse.",
+    )
+    return {}
 
 
 def _listed_images(

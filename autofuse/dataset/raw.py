@@ -39,10 +39,13 @@ class RawCase:
     Attributes:
         case: what was read.
         images: per modality (z, y, x) with its own geometry, or None where the case lacks it.
-        label: (z, y, x) int16 class indices, IGNORE where nobody labelled; None for an unlabelled case.
+        label: (z, y, x) int16 class indices, IGNORE where nobody labelled; None for an unlabelled case, and where
+            modalities carry masks of their own.
         geometry: the reference grid, on which the label lies and masks are written.
         warnings: what was odd but could be used.
         reference: the channel whose grid it is; None where nothing says so and all images lie on it.
+        labels: where modalities carry masks of their own, per modality its label, as ``label`` but on the grid of that
+            modality's image; None where it has none. () otherwise, and where labels were not read.
     """
 
     case: Case
@@ -51,6 +54,17 @@ class RawCase:
     geometry: Geometry
     warnings: tuple[str, ...] = ()
     reference: int | None = None
+    labels: tuple[NDArray[np.int16] | None, ...] = ()
+
+    @property
+    def masks(self) -> tuple[NDArray[np.int16], ...]:
+        """All its label maps: one for all modalities, or those that modalities have."""
+        return tuple(label for label in (self.label, *self.labels) if label is not None)
+
+    @property
+    def shown_label(self) -> NDArray[np.int16] | None:
+        """A label on the reference grid, for pictures: the one for all, or that of the reference modality."""
+        return self.labels[self.reference] if self.labels and self.reference is not None else self.label
 
     def on_reference(self, channel: int) -> bool:
         """Whether a modality is there and lies on the reference grid."""
@@ -61,9 +75,9 @@ class RawCase:
 def load_case(dataset: Dataset, case: Case, *, with_label: bool = True, reference: int | None = None) -> RawCase:
     """The images (and the label) of a case, finite, with declared label values only.
 
-    The reference grid is that of the modality on which the case's label lies; of an unlabelled case that of channel
-    ``reference``, else of the one that the data set names, else of the first that is there. Modalities on other grids
-    stay on them.
+    The reference grid is that of the modality on which the case's label lies; of an unlabelled case, and where
+    modalities carry masks of their own, that of channel ``reference``, else of the one that the data set names, else of
+    the first that is there. Modalities on other grids stay on them, and so do their masks.
 
     Raises:
         DataError: naming case and file, if a file is damaged or the parts do not fit together.
@@ -95,16 +109,38 @@ def load_case(dataset: Dataset, case: Case, *, with_label: bool = True, referenc
         warnings += files.fit(grid or places.geometry, places.geometry, "The label", case.label or "")
         if not (label != IGNORE).any():
             warnings.append("every voxel of the label is ignored: the case teaches nothing")
-    return RawCase(case, images, label, places.geometry, tuple(dict.fromkeys(warnings)), places.channel)
+    labels: tuple[NDArray[np.int16] | None, ...] = ()
+    if with_label and case.labels:
+        labels, odd = _own_labels(files, geometries)
+        warnings += odd
+    return RawCase(case, images, label, places.geometry, tuple(dict.fromkeys(warnings)), places.channel, labels)
+
+
+def _own_labels(
+    files: CaseFiles, geometries: tuple[Geometry | None, ...]
+) -> tuple[tuple[NDArray[np.int16] | None, ...], tuple[str, ...]]:
+    """The label of each modality, on the grid of its image, or None; and what was odd about them."""
+    labels: list[NDArray[np.int16] | None] = []
+    warnings: list[str] = []
+    for channel, (path, geometry) in enumerate(zip(files.case.labels, geometries, strict=True)):
+        labels.append(None)
+        if path is None or geometry is None:
+            continue
+        label, odd = files.own_label(channel, path, geometry)
+        labels[-1] = label
+        warnings += odd
+        if not (label != IGNORE).any():
+            warnings.append(f"every voxel of the label of {files.dataset.modalities[channel].name} is ignored")
+    return tuple(labels), tuple(warnings)
 
 
 def load_truth(dataset: Dataset, case: Case) -> tuple[NDArray[np.int16], Geometry] | None:
-    """What a case's prediction is judged by: its evaluation label, else its label, as class indices; None without.
+    """What a case's one mask is judged by: its evaluation label, else its label, as class indices; None without.
 
     Raises:
         DataError: naming case and file, if the file is damaged or has undeclared values.
     """
-    path = case.evaluation_label or case.label
+    path = case.truths.get(case.id)
     if path is None:
         return None
     label, geometry, _ = CaseFiles(dataset, case).label(path)
@@ -159,6 +195,28 @@ class CaseFiles:
         with _named(self.case.id, str(path)):
             image = read_label_image(path)
             return encode_labels(image.voxels, self.dataset.labels), image.geometry, image.warnings
+
+    def own_label(self, channel: int, relative: str, grid: Geometry) -> tuple[NDArray[np.int16], tuple[str, ...]]:
+        """The label map of one modality, found to lie on the grid of its image, and what was odd about it.
+
+        Raises:
+            DataError: as ``label``, and naming the modality if it lies on another grid.
+        """
+        name = self.dataset.modalities[channel].name
+        label, found, odd = self.label(relative)
+        gap = grid_gap(found, grid) if found.shape == grid.shape else float("inf")
+        if gap > TOLERATED_GAP:
+            raise DataError(
+                f"The label of {name} does not lie on the grid of its image: {differences(found, grid)} differ.",
+                case=self.case.id,
+                file=self.dataset.path(relative),
+                found=describe(found),
+                expected=describe(grid),
+                remedy=f"Resample the label onto the grid of the {name} image (by nearest neighbour); "
+                "if only a header is wrong, correct it.",
+            )
+        beside = f"the label of {name} lies {gap:.2g} voxels beside its image's grid; taken as the same grid"
+        return label, (*(f"{name}: {text}" for text in odd), *((beside,) if gap > SILENT_GAP else ()))
 
     def label_grid(self, relative: str) -> Geometry:
         """The grid of a label map, without reading its voxels.

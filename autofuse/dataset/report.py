@@ -29,13 +29,18 @@ class Range(Value):
 
 
 class ModalityFacts(Value):
-    """How many training and test cases have one modality, and in how many of them it lies on a grid of its own."""
+    """How many training and test cases have one modality, and in how many of them it lies on a grid of its own.
+
+    Attributes:
+        labelled: training cases in which it has a label of its own; None where one label is for all modalities.
+    """
 
     name: str
     optional: bool
     cases: int
     test_cases: int
     own_grids: int = 0
+    labelled: int | None = None
 
     @property
     def grids_in_words(self) -> str:
@@ -145,10 +150,13 @@ def _facts_tables(facts: DatasetFacts) -> list[RenderableType]:
     overview.add_column()
     for name, value in _overview(facts):
         overview.add_row(name, Text(value))
-    modalities = Table("modality", "cases", "test cases", box=None, pad_edge=False, header_style="dim")
+    own = any(modality.labelled is not None for modality in facts.modalities)
+    headings = ("modality", "cases", "test cases", *(("labels of its own",) if own else ()))
+    modalities = Table(*headings, box=None, pad_edge=False, header_style="dim")
     for modality in facts.modalities:
         name = f"{modality.name} (optional)" if modality.optional else modality.name
-        modalities.add_row(Text(name), f"{modality.cases} of {facts.cases}", f"{modality.test_cases}")
+        labelled = () if modality.labelled is None else (str(modality.labelled),)
+        modalities.add_row(Text(name), f"{modality.cases} of {facts.cases}", f"{modality.test_cases}", *labelled)
     labels = Table("label", "value", "cases", "ml where it occurs", box=None, pad_edge=False, header_style="dim")
     for label in facts.labels:
         volume = "none" if label.volume_ml is None else label.volume_ml.text()

@@ -22,7 +22,7 @@ def make_splits(dataset: Dataset, folds: int = 5, seed: int = SEED) -> Splits:
     if dataset.fixed_splits:
         rule = f"{len(dataset.fixed_splits)} folds given by the data set; subjects: {dataset.subject_rule}"
         return Splits(folds=dataset.fixed_splits, rule=rule)
-    labelled = [case for case in dataset.cases if case.label is not None]
+    labelled = [case for case in dataset.cases if case.labelled]
     subjects = sorted({case.subject for case in labelled})
     if not subjects:
         raise DataError(
@@ -46,5 +46,5 @@ def _deal(subjects: list[str], count: int, seed: int) -> list[set[str]]:
 
 def _fold(cases: tuple[Case, ...], held_out: set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     train = sorted(case.id for case in cases if case.subject not in held_out)
-    held = sorted(case.id for case in cases if case.subject in held_out and case.label is not None)
+    held = sorted(case.id for case in cases if case.subject in held_out and case.labelled)
     return tuple(train), tuple(held)

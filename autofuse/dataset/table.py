@@ -1,4 +1,4 @@
-"""A data set given as a table: cases.csv with a column per modality, and optionally label, subject and split."""
+"""A data set given as a table: cases.csv with a column per modality, and optionally labels, subject and split."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from autofuse.dataset.assembly import Draft, Images, assemble
 from autofuse.dataset.csv_file import read_csv
 from autofuse.dataset.description import Description
 from autofuse.dataset.extensions import Extensions
-from autofuse.dataset.listing import listed_file
+from autofuse.dataset.listing import listed_file, note_orphans
 from autofuse.dataset.problems import Findings
-from autofuse.dataset.types import Dataset, ImageFile, LabelClass, Labels
+from autofuse.dataset.types import Dataset, ImageFile, LabelClass, Labels, mask_name
 from autofuse.foundation.errors import AutofuseError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 FILE = "cases.csv"
 RESERVED = ("case", "subject", "label", "evaluation_label", "split")
 """Columns that are no modality."""
+LABEL_OF, TRUTH_OF = "label_", "evaluation_label_"
+"""Begin the name of a column with the label maps (or dense truth) of one modality, which follows."""
 LABEL_FILES_LOOKED_AT = 20
 """So many label maps are read to find the label values where no dataset.json declares them."""
 
@@ -33,7 +35,7 @@ def import_table(root: Path, description: Description | None, findings: Findings
         rows = read_csv(root / FILE, required=("case",))
     if len(findings.errors) > before:
         return None
-    channels = tuple(name for name in rows[0] if name not in RESERVED) if rows else ()
+    channels = _channels(rows[0]) if rows else ()
     if not channels:
         findings.error(
             "cases.csv",
@@ -44,8 +46,11 @@ def import_table(root: Path, description: Description | None, findings: Findings
         )
         return None
     extensions = description.extensions if description else Extensions()
-    draft = Draft(layout="table", file_ending=_ending(rows, channels))
+    own = any(name in rows[0] for channel in channels for name in (LABEL_OF + channel, TRUTH_OF + channel))
+    draft = Draft(layout="table", file_ending=_ending(rows, channels), labels_per_modality=own)
     _read_rows(root, rows, channels, extensions.outside_files, draft, findings)
+    if own:
+        _check_own_labels(rows, draft, findings)
     labels = description.labels if description else None
     if labels is None and draft.labels and not (description and "labels" in description.content):
         labels = _labels_in_use(root, sorted(draft.labels.values()), findings)
@@ -77,16 +82,57 @@ def _read_rows(
             continue
         test = split == "test"
         (draft.test if test else draft.train)[case] = _row_images(root, row, channels, outside, findings)
-        for column, into in (
-            ("label", draft.test_truths if test else draft.labels),
-            ("evaluation_label", draft.test_truths if test else draft.truths),
-        ):
+        for column, name, into in _label_columns(case, channels, draft, test):
             if row.get(column):
                 file = listed_file(root, row[column], outside, case, findings)
                 if file is not None:
-                    into[case] = file
+                    into[name] = file
         if row.get("subject"):
             draft.subjects[case] = row["subject"]
+
+
+def _channels(columns: Iterable[str]) -> tuple[str, ...]:
+    """The columns that are modalities."""
+    names = [name for name in columns if name not in RESERVED]
+    labels = {prefix + name for prefix in (LABEL_OF, TRUTH_OF) for name in names}
+    return tuple(name for name in names if name not in labels)
+
+
+def _label_columns(
+    case: str, channels: tuple[str, ...], draft: Draft, test: bool
+) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Columns with labels of a case, under which names, and where they go."""
+    sources = (("label", LABEL_OF, draft.labels), ("evaluation_label", TRUTH_OF, draft.truths))
+    for column, prefix, files in sources:
+        into = draft.test_truths if test else files
+        if not draft.labels_per_modality:
+            yield column, case, into
+            continue
+        for channel, name in enumerate(channels):
+            yield prefix + name, mask_name(case, channel), into
+
+
+def _check_own_labels(rows: list[dict[str, str]], draft: Draft, findings: Findings) -> None:
+    """Where modalities have label columns of their own: no column for all beside them, no label without its image."""
+    shared = [name for name in ("label", "evaluation_label") if any(row.get(name) for row in rows)]
+    if shared:
+        findings.error(
+            "cases.csv",
+            "cases.csv has a label for all modalities of a case beside labels of single modalities.",
+            file=FILE,
+            found=", ".join(shared),
+            expected=f"columns such as {LABEL_OF}T1 alone, or {shared[0]} alone",
+            remedy="Keep the columns of one kind.",
+        )
+    for files, cases in (
+        (draft.labels, draft.train),
+        (draft.truths, draft.train),
+        (draft.test_truths, draft.test),
+    ):
+        names = draft.label_names(cases)
+        note_orphans(files, names, findings)
+        for name in set(files) - names:
+            del files[name]
 
 
 def _row_images(
@@ -109,7 +155,8 @@ def _ending(rows: list[dict[str, str]], channels: tuple[str, ...]) -> str:
     """How masks are written: as the labels are, else as the images; .nii.gz where nothing says it."""
     from autofuse.images import SUPPORTED_ENDINGS
 
-    names = [row.get("label", "") for row in rows] + [row[name] for row in rows for name in channels]
+    labels = [text for row in rows for name, text in row.items() if name == "label" or name.startswith(LABEL_OF)]
+    names = labels + [row[name] for row in rows for name in channels]
     known = sorted(SUPPORTED_ENDINGS, key=len, reverse=True)
     return next((ending for name in names for ending in known if name.endswith(ending)), ".nii.gz")
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from autofuse.foundation.values import StoredValue, Value
+from autofuse.foundation.values import StoredValue, Value, is_empty
 
 IGNORE = -1
 """Value of a voxel that nobody labelled, in every prepared or in-memory label map."""
@@ -76,6 +76,9 @@ class Case(Value):
         images: per modality (in the data set's order) its file, or None where this case lacks it.
         label: the label map's path relative to the root, or None for an unlabelled case.
         evaluation_label: dense truth kept for judging only, never for training; None to judge by ``label``.
+        labels: where modalities carry masks of their own, per modality its label map, on the grid of that modality, or
+            None where nobody labelled it; () where one label is for all (``label``).
+        evaluation_labels: the same of dense truth.
     """
 
     id: str
@@ -83,6 +86,46 @@ class Case(Value):
     images: tuple[ImageFile | None, ...]
     label: str | None = None
     evaluation_label: str | None = None
+    labels: tuple[str | None, ...] = Field(default=(), exclude_if=is_empty)
+    evaluation_labels: tuple[str | None, ...] = Field(default=(), exclude_if=is_empty)
+
+    @property
+    def label_files(self) -> tuple[str, ...]:
+        """The label maps that it is taught by: one for all modalities, or those that modalities have."""
+        return tuple(path for path in (self.label, *self.labels) if path is not None)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether anybody labelled any of it."""
+        return bool(self.label_files)
+
+    @property
+    def taught(self) -> dict[str, str]:
+        """By name of a mask of this case, the label that teaches it."""
+        return self._named(self.label, self.labels)
+
+    @property
+    def truths(self) -> dict[str, str]:
+        """By name of a mask of this case, the file that judges it: dense truth where there is one, else the label."""
+        return self.taught | self._named(self.evaluation_label, self.evaluation_labels)
+
+    def _named(self, shared: str | None, own: tuple[str | None, ...]) -> dict[str, str]:
+        files = {self.id: shared} | {self.mask_name(channel): path for channel, path in enumerate(own)}
+        return {name: path for name, path in files.items() if path is not None}
+
+    def mask_name(self, channel: int) -> str:
+        """Under which name the mask of one modality stands where each has its own: that of its image."""
+        return mask_name(self.id, channel)
+
+    def without_labels(self) -> Case:
+        """The same, with nothing to be taught or judged by."""
+        none = {"label": None, "evaluation_label": None, "labels": (), "evaluation_labels": ()}
+        return self.model_copy(update=none)
+
+
+def mask_name(case_id: str, channel: int) -> str:
+    """``Case.mask_name`` of a case that is known by its id alone."""
+    return f"{case_id}_{channel:04d}"
 
 
 class Dataset(StoredValue):
@@ -97,6 +140,7 @@ class Dataset(StoredValue):
         subject_rule: how subjects were told apart, for people; subjects_guessed: whether that is a guess.
         fixed_splits: per fold (training ids, held-out ids), where the data set gives them; else empty.
         reference: channel whose grid masks of unlabelled cases lie on; None where the data set names none.
+        labels_per_modality: whether each modality carries a mask of its own, on its own grid (``Case.labels``).
     """
 
     kind: ClassVar[str] = "dataset"
@@ -113,6 +157,7 @@ class Dataset(StoredValue):
     subjects_guessed: bool = False
     fixed_splits: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ()
     reference: int | None = Field(default=None, ge=0)
+    labels_per_modality: bool = Field(default=False, exclude_if=is_empty)
 
     def path(self, relative: str) -> Path:
         """Absolute path of a file of this data set."""

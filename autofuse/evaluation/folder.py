@@ -60,6 +60,7 @@ def evaluate_folder(
     subjects: Mapping[str, str] | None = None,
     keep: bool = False,
     workers: int | None = None,
+    modalities: Mapping[str, str] | None = None,
 ) -> Scores:
     """Scores of the masks in ``predictions``; written to ``out`` as scores.json, scores.csv and lesions.csv.
 
@@ -74,6 +75,7 @@ def evaluate_folder(
         subjects: case id -> subject, for the intervals; a case that is not in it is a subject of its own.
         keep: also write each case's score at once, and take those that an earlier call wrote for the same files.
         workers: processes; 0 for this process, None to decide by itself.
+        modalities: by name of a mask, whose it is, where each modality has masks of its own.
 
     Raises:
         DataError: if no case at all could be scored.
@@ -86,6 +88,8 @@ def evaluate_folder(
     outcomes = run_units(score, [(pair.case, pair) for pair in pairs], label="evaluate", workers=workers)
     failed += [Failure(case=item.name, problem=str(item.error)) for item in outcomes if item.error is not None]
     scored = [item.value for item in outcomes if item.error is None and item.value is not None]
+    if modalities:
+        scored = [item.model_copy(update={"modality": modalities.get(item.case, "")}) for item in scored]
     if not scored:
         raise DataError(
             "No case could be scored.",

@@ -18,6 +18,7 @@ from autofuse.evaluation.types import (
     ClassSummary,
     Detection,
     Failure,
+    ModalitySummary,
     Scores,
     Statistic,
 )
@@ -51,8 +52,6 @@ def summarise(
         _class_summary(item.name, {case.case: case.classes[index] for case in ordered}, metrics, persons)
         for index, item in enumerate(scored)
     )
-    means = [item.statistics["dice"].mean for item in classes]
-    defined = [mean for mean in means if mean is not None]
     return Scores(
         labels_digest=labels.digest(),
         regions=rules.regions,
@@ -61,12 +60,40 @@ def summarise(
         cases=ordered,
         classes=classes,
         overall=statistic({case.case: case.mean_dice for case in ordered}, persons),
-        mean_dice=sum(defined) / len(defined) if defined else None,
+        mean_dice=_mean_dice(classes),
         failed=tuple(sorted(failed, key=lambda item: item.case)),
         subjects=len({persons.get(case.case, case.case) for case in ordered}),
         bootstrap_seed=BOOTSTRAP_SEED,
         bootstrap_samples=BOOTSTRAP_SAMPLES,
+        modalities=_modalities(ordered, labels, rules, persons),
     )
+
+
+def _mean_dice(classes: Sequence[ClassSummary]) -> float | None:
+    """Mean over the classes whose Dice is defined anywhere."""
+    means = [item.statistics["dice"].mean for item in classes]
+    defined = [mean for mean in means if mean is not None]
+    return sum(defined) / len(defined) if defined else None
+
+
+def _modalities(
+    cases: Sequence[CaseScore], labels: Labels, rules: Scoring, subjects: Mapping[str, str]
+) -> tuple[ModalitySummary, ...]:
+    """Each modality alone, where masks name theirs; in the order of their masks' names."""
+    summaries = []
+    for name in dict.fromkeys(case.modality for case in sorted(cases, key=_channel) if case.modality):
+        own = {case.case: case for case in cases if case.modality == name}
+        classes = [
+            _class_summary(item.name, {case: score.classes[k] for case, score in own.items()}, ("dice",), subjects)
+            for k, item in enumerate(rules.classes(labels))
+        ]
+        overall = statistic({case: score.mean_dice for case, score in own.items()}, subjects)
+        summaries.append(ModalitySummary(name=name, masks=len(own), overall=overall, mean_dice=_mean_dice(classes)))
+    return tuple(summaries)
+
+
+def _channel(case: CaseScore) -> str:
+    return case.case[-4:]
 
 
 def statistic(numbers: Numbers, subjects: Mapping[str, str]) -> Statistic:

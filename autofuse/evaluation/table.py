@@ -20,17 +20,21 @@ _LESION_COLUMNS = tuple(name for name in Lesion.model_fields if name != "centre"
 
 
 def to_csv(scores: Scores) -> str:
-    """One row per case and class, one column per field of ``ClassScore``; what is not defined is left empty."""
+    """One row per case and class, one column per field of ``ClassScore``; what is not defined is left empty. Where each
+    modality has masks of its own, a row per mask and class, with a column that names the modality."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     columns = [name for name in _COLUMNS if scores.lesions is not None or not name.startswith("lesion_")]
-    writer.writerow(["case", "class", *columns])
+    own = bool(scores.modalities)
+    writer.writerow(["case", *(["modality"] if own else []), "class", *columns])
     for case in scores.cases:
         for row in case.classes:
             cells = (getattr(row, name) for name in columns)
-            writer.writerow([case.case, row.name, *("" if cell is None else cell for cell in cells)])
+            whose = [case.modality] if own else []
+            writer.writerow([case.case, *whose, row.name, *("" if cell is None else cell for cell in cells)])
     for failure in scores.failed:
-        writer.writerow([failure.case, "", "failed", *[""] * (len(columns) - 2), failure.problem])
+        whose = [""] if own else []
+        writer.writerow([failure.case, *whose, "", "failed", *[""] * (len(columns) - 2), failure.problem])
     return stream.getvalue()
 
 
@@ -47,10 +51,12 @@ def lesions_to_csv(scores: Scores) -> str:
 
 
 def summary_table(scores: Scores) -> Table:
-    """A row per class: Dice with its interval, NSD, HD95, volume difference, and what was empty, missed or made up."""
+    """A row per class: Dice with its interval, NSD, HD95, volume difference, and what was empty, missed or made up; and
+    one per modality with masks of its own."""
     from rich.table import Table
 
-    cases = f"{len(scores.cases)} case{'' if len(scores.cases) == 1 else 's'}"
+    what = "mask" if scores.modalities else "case"
+    cases = f"{len(scores.cases)} {what}{'' if len(scores.cases) == 1 else 's'}"
     title = f"Scores of {cases}" + (f", {len(scores.failed)} failed" if scores.failed else "")
     table = Table(title=title, caption=_caption(scores), title_justify="left", caption_justify="left")
     table.add_column("class")
@@ -59,6 +65,9 @@ def summary_table(scores: Scores) -> Table:
     for row in scores.classes:
         table.add_row(row.name, *_cells(row))
     table.add_section()
+    for item in scores.modalities:
+        whose = f"mean of {item.name}, {item.masks} mask{'' if item.masks == 1 else 's'}"
+        table.add_row(whose, _number(item.mean_dice, 3), _interval(item.overall), _number(item.overall.median, 3))
     mean = _number(scores.mean_dice, 3)
     table.add_row("mean", f"[bold]{mean}[/bold]", _interval(scores.overall), _number(scores.overall.median, 3))
     return table
@@ -96,12 +105,15 @@ def case_table(scores: Scores, *, worst: int | None = None) -> Table:
 
     table = Table(title="Dice by case, worst first", title_justify="left")
     table.add_column("case")
+    if scores.modalities:
+        table.add_column("modality")
     for item in scores.classes:
         table.add_column(item.name, justify="right")
     table.add_column("mean", justify="right")
     ordered = sorted(scores.cases, key=lambda case: (case.mean_dice is None, case.mean_dice, case.case))
     for case in ordered[:worst]:
-        table.add_row(case.case, *(_number(row.dice, 3) for row in case.classes), _number(case.mean_dice, 3))
+        whose = (case.modality,) if scores.modalities else ()
+        table.add_row(case.case, *whose, *(_number(row.dice, 3) for row in case.classes), _number(case.mean_dice, 3))
     return table
 
 
@@ -119,9 +131,10 @@ def _cells(row: ClassSummary) -> list[str]:
 
 
 def _caption(scores: Scores) -> str:
-    persons = "cases" if scores.subjects == len(scores.cases) else f"{scores.subjects} subjects"
+    what = "masks" if scores.modalities else "cases"
+    persons = what if scores.subjects == len(scores.cases) else f"{scores.subjects} subjects"
     return (
-        f"means over cases, intervals over {persons}; NSD at {tolerance_words(scores.tolerance_mm)}; "
+        f"means over {what}, intervals over {persons}; NSD at {tolerance_words(scores.tolerance_mm)}; "
         "HD95 of both directions pooled; volume = predicted - reference"
     )
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from autofuse.dataset.types import LabelClass
 from autofuse.evaluation.scoring import LesionRule
-from autofuse.foundation.values import StoredValue, Value
+from autofuse.foundation.values import StoredValue, Value, is_empty
 
 METRICS = ("dice", "nsd", "hd95_mm", "hd95_max_mm", "volume_difference_ml", "volume_difference_relative")
 """Numbers that are averaged over cases, by their names as fields of ``ClassScore``."""
@@ -85,14 +85,17 @@ class CaseScore(Value):
     """One case: a row per class or region, in the labels' order.
 
     Attributes:
+        case: its id; the name of the mask where each modality has one.
         labelled_fraction: of the voxels; less than 1 for a sparse reference.
         diagonal_mm: of the image; no distance in it is longer.
+        modality: whose mask it is, where each modality has its own; "" otherwise.
     """
 
     case: str
     labelled_fraction: float
     diagonal_mm: float
     classes: tuple[ClassScore, ...]
+    modality: str = Field(default="", exclude_if=is_empty)
 
     @property
     def mean_dice(self) -> float | None:
@@ -133,6 +136,15 @@ class ClassSummary(Value):
     detection: Detection | None = None
 
 
+class ModalitySummary(Value):
+    """The masks of one modality, where each has its own: how many, and their Dice as ``Scores`` has it of all."""
+
+    name: str
+    masks: int
+    overall: Statistic
+    mean_dice: float | None
+
+
 class Failure(Value):
     """A case that could not be scored, and why."""
 
@@ -154,6 +166,7 @@ class Scores(StoredValue):
         failed: cases without a score; they are in no mean.
         subjects: persons whom the cases come from; intervals are drawn over them.
         bootstrap_seed, bootstrap_samples: what the intervals were drawn with.
+        modalities: where each modality has masks of its own, the same of each alone; () otherwise.
     """
 
     kind: ClassVar[str] = "scores"
@@ -171,3 +184,4 @@ class Scores(StoredValue):
     subjects: int
     bootstrap_seed: int
     bootstrap_samples: int = Field(ge=1)
+    modalities: tuple[ModalitySummary, ...] = Field(default=(), exclude_if=is_empty)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autofuse.dataset.types import IGNORE, Case, Dataset, Labels
-from autofuse.fingerprint.classes import measure_classes
+from autofuse.fingerprint.classes import ClassMeasure, measure_classes
 from autofuse.fingerprint.crop import box_shape, case_box
 from autofuse.fingerprint.modalities import foreground_of, grids_of, pairs_of
 from autofuse.fingerprint.sketch import Sketch, sketch
@@ -64,8 +65,8 @@ def examine(dataset: Dataset, case: Case) -> CaseRecord:
     raw = load_case(dataset, case)
     foreground: list[Sketch | None] = []
     nonzero: list[Sketch | None] = []
-    for image in raw.images:
-        marked = foreground_of(raw, image) if image is not None else None
+    for channel, image in enumerate(raw.images):
+        marked = foreground_of(raw, channel, image) if image is not None else None
         inside = sketch(image.voxels[marked]) if image is not None and marked is not None else None
         foreground.append(inside)
         wanted = image is not None and inside is None
@@ -77,8 +78,8 @@ def examine(dataset: Dataset, case: Case) -> CaseRecord:
 def _facts(raw: RawCase, labels: Labels, foreground: list[Sketch | None], digest: str) -> CaseFacts:
     shape, spacing_mm = raw.geometry.shape, raw.geometry.spacing_mm
     cropped = box_shape(case_box(raw.images, raw.geometry))
-    annotation, labelled = _annotation(raw.label)
-    classes = measure_classes(raw.label, labels, spacing_mm)
+    annotation, labelled = _annotation_of_all(raw)
+    classes = _classes(raw, labels)
     strokes = measure_strokes(raw.label, spacing_mm) if raw.label is not None and annotation == "sparse" else None
     return CaseFacts(
         id=raw.case.id,
@@ -107,7 +108,37 @@ def _facts(raw: RawCase, labels: Labels, foreground: list[Sketch | None], digest
         class_cover=tuple(item.cover if annotation == "sparse" else 0.0 for item in classes),
         stroke_reach_mm=strokes.reach_mm if strokes else None,
         stroke_gap_mm=strokes.gap_mm if strokes else None,
+        modality_annotations=tuple(_annotation(label)[0] for label in raw.labels),
     )
+
+
+def _classes(raw: RawCase, labels: Labels) -> list[ClassMeasure]:
+    """Each class or region; of masks of single modalities as the first shows it that has it, that of the reference
+    modality before all others, in voxels of the reference grid."""
+    spacing_mm = raw.geometry.spacing_mm
+    if not raw.labels:
+        return measure_classes(raw.label, labels, spacing_mm)
+    found = measure_classes(None, labels, spacing_mm)
+    for channel in sorted(range(len(raw.labels)), key=lambda channel: channel != raw.reference):
+        image, label = raw.images[channel], raw.labels[channel]
+        if image is None or label is None:
+            continue
+        measured = measure_classes(label, labels, image.geometry.spacing_mm)
+        if not raw.on_reference(channel):
+            measured = [item.counted_in(image.geometry.spacing_mm, spacing_mm) for item in measured]
+        found = [known if known.voxels else new for known, new in zip(found, measured, strict=True)]
+    return found
+
+
+def _annotation_of_all(raw: RawCase) -> tuple[Annotation, float]:
+    """As ``_annotation``; of several masks "sparse" where one of those that are there is, and the mean share."""
+    if not raw.labels:
+        return _annotation(raw.label)
+    kinds = [_annotation(label) for label in raw.masks]
+    if not kinds:
+        return _annotation(None)
+    sparse = any(kind == "sparse" for kind, _ in kinds)
+    return "sparse" if sparse else "dense", fmean(share for _, share in kinds)
 
 
 def _annotation(label: NDArray[np.int16] | None) -> tuple[Annotation, float]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,12 @@ class ClassMeasure:
             return None
         z, y, x = (position * step for position, step in zip(self.centroid, spacing_mm, strict=True))
         return round(z, 3), round(y, 3), round(x, 3)
+
+    def counted_in(self, own_mm: Triple, other_mm: Triple) -> ClassMeasure:
+        """The same sizes in voxels of another spacing, rounded up; without a place, since axes may be others too."""
+        ratio = float(np.prod(own_mm) / np.prod(other_mm))
+        components = tuple(math.ceil(size * ratio) for size in self.components)
+        return replace(self, voxels=math.ceil(self.voxels * ratio), components=components, centroid=None)
 
     def component_ml(self, spacing_mm: Triple) -> Triple:
         """Volumes of the smallest, the median and the largest component; zeros where the class is absent."""

@@ -12,7 +12,7 @@ from autofuse.fingerprint.case import CaseRecord, examine
 from autofuse.fingerprint.pooling import pool_classes, pool_intensities, pool_reference
 from autofuse.fingerprint.sources import source_stamp
 from autofuse.fingerprint.trials import TrialRecord, try_registration
-from autofuse.fingerprint.types import Fingerprint, RegistrationFacts
+from autofuse.fingerprint.types import CaseFacts, Fingerprint, RegistrationFacts
 from autofuse.foundation.errors import AutofuseError, DataError, ModelError
 from autofuse.foundation.files import sweep_temps
 from autofuse.foundation.values import short_hash
@@ -48,7 +48,9 @@ def measure(dataset: Dataset, workspace: Workspace, *, workers: int | None = Non
     _refuse_failures(dataset, outcomes)
     records |= {outcome.name: outcome.value for outcome in outcomes if outcome.value is not None}
     measured = [records[case.id] for case in dataset.cases]
-    trials = try_registration(dataset, measured, workspace.fingerprint_trials, workers)
+    # Modalities that carry masks of their own are never registered.
+    wanted = [] if dataset.labels_per_modality else measured
+    trials = try_registration(dataset, wanted, workspace.fingerprint_trials, workers)
     _refuse_failures(dataset, trials)
     fingerprint = pool(dataset, measured, [trial.value for trial in trials if trial.value is not None])
     fingerprint.save(workspace.fingerprint)
@@ -72,7 +74,15 @@ def pool(dataset: Dataset, records: Sequence[CaseRecord], trials: Sequence[Trial
         cases=facts,
         reference=dataset.reference if dataset.reference is not None else pool_reference(facts),
         registrations=tuple(sorted((item for trial in trials for item in trial.found), key=_place)),
+        labelled_per_modality=_labelled_per_modality(dataset, facts),
     )
+
+
+def _labelled_per_modality(dataset: Dataset, facts: Sequence[CaseFacts]) -> tuple[int, ...]:
+    if not dataset.labels_per_modality:
+        return ()
+    kinds = [case.modality_annotations for case in facts if case.modality_annotations]
+    return tuple(sum(kind[k] != "none" for kind in kinds) for k in range(len(dataset.modalities)))
 
 
 def _place(item: RegistrationFacts) -> tuple[str, int, int]:

@@ -52,8 +52,12 @@ def pair_facts(fixed: int, moving: int, found: Displacement) -> PairFacts:
     )
 
 
-def foreground_of(raw: RawCase, image: Image) -> NDArray[np.bool_] | None:
-    """Where the label has foreground, on the image's own grid (nearest voxel); None without a label."""
+def foreground_of(raw: RawCase, channel: int, image: Image) -> NDArray[np.bool_] | None:
+    """Where the label has foreground, or the modality's own where it has one, on the image's own grid (nearest voxel);
+    None without a label."""
+    if raw.labels:
+        own = raw.labels[channel]
+        return None if own is None else own > 0
     if raw.label is None:
         return None
     marked = raw.label > 0

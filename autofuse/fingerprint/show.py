@@ -79,14 +79,17 @@ def _presence(fingerprint: Fingerprint) -> PlainTable:
 
 def _modalities(fingerprint: Fingerprint) -> PlainTable:
     rows = []
-    for name, rate, facts in zip(
-        fingerprint.modalities, fingerprint.missing_rates, fingerprint.intensities, strict=True
+    own = fingerprint.labelled_per_modality
+    for channel, (name, rate, facts) in enumerate(
+        zip(fingerprint.modalities, fingerprint.missing_rates, fingerprint.intensities, strict=True)
     ):
         numbers = (facts.percentile_00_5, facts.median, facts.percentile_99_5)
         spread = f"{facts.mean:.4g} ± {facts.std:.4g}"
-        rows.append((name, f"{rate:.0%}", spread, *(f"{value:.4g}" for value in numbers), f"{facts.voxels:,}"))
+        masks = (f"{own[channel]}",) if own else ()
+        rows.append((name, f"{rate:.0%}", spread, *(f"{value:.4g}" for value in numbers), f"{facts.voxels:,}", *masks))
     title = "Modalities (intensities inside labelled foreground)"
-    return PlainTable(title, ("name", "missing", "mean ± std", "0.5 %", "median", "99.5 %", "voxels"), tuple(rows))
+    columns = ("name", "missing", "mean ± std", "0.5 %", "median", "99.5 %", "voxels")
+    return PlainTable(title, (*columns, "cases with own masks") if own else columns, tuple(rows))
 
 
 def _pairs(fingerprint: Fingerprint) -> PlainTable:

@@ -9,9 +9,9 @@ from autofuse.foundation.values import short_hash
 
 
 def source_files(case: Case) -> tuple[str, ...]:
-    """Paths, relative to the data set's root, of the images and the label of ``case``; each once."""
+    """Paths, relative to the data set's root, of the images and the labels of ``case``; each once."""
     images = [image.path for image in case.images if image is not None]
-    return tuple(dict.fromkeys([*images, *([case.label] if case.label else [])]))
+    return tuple(dict.fromkeys([*images, *case.label_files]))
 
 
 def source_stamp(dataset: Dataset, case: Case) -> str:
@@ -40,7 +40,7 @@ def source_digest(dataset: Dataset, case: Case) -> str:
 
 def _measured_part(case: Case) -> dict[str, object]:
     """The case's description without a dense truth that is kept for judging: that is not measured."""
-    return case.model_copy(update={"evaluation_label": None}).model_dump(mode="json")
+    return case.model_copy(update={"evaluation_label": None, "evaluation_labels": ()}).model_dump(mode="json")
 
 
 def _status(dataset: Dataset, case: Case, name: str) -> tuple[str, int, int]:

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from autofuse.foundation.values import StoredValue, Value
+from autofuse.foundation.values import StoredValue, Value, is_empty
 
 Triple = tuple[float, float, float]
 Shape = tuple[int, int, int]
@@ -125,6 +125,9 @@ class CaseFacts(StoredValue):
             are no strokes of structures and of the background.
         stroke_gap_mm: how far the loneliest piece of their strokes lies from the next; None where the reach is.
         source_digest: hash of the names and contents of the files that were read; equal for a copy of them.
+        modality_annotations: where modalities carry masks of their own, how each is annotated, "none" where it has no
+            mask; () otherwise. Each class is then as the first mask shows it that has it, the reference modality's
+            before all others, in voxels of the reference grid, and ``annotation`` is that of the masks that are there.
     """
 
     kind: ClassVar[str] = "case_facts"
@@ -153,6 +156,7 @@ class CaseFacts(StoredValue):
     class_cover: tuple[float, ...] = ()
     stroke_reach_mm: float | None = None
     stroke_gap_mm: float | None = None
+    modality_annotations: tuple[Annotation, ...] = Field(default=(), exclude_if=is_empty)
 
     def overlap(self, modality: int) -> float:
         """Share of the reference field of view that a modality covers: 0 where absent, 1 where nothing says else."""
@@ -174,6 +178,8 @@ class Fingerprint(StoredValue):
         cases: per case, by id; their quantiles are pooled into ``intensities`` and left out here.
         reference: channel whose grid masks lie on and are written on: named by the data set, else that of most masks.
         registrations: trials on the cases that lie furthest apart.
+        labelled_per_modality: where modalities carry masks of their own, the number of cases in which each has one; ()
+            where one mask is for all.
     """
 
     kind: ClassVar[str] = "fingerprint"
@@ -190,6 +196,7 @@ class Fingerprint(StoredValue):
     cases: tuple[CaseFacts, ...] = Field(min_length=1)
     reference: int = 0
     registrations: tuple[RegistrationFacts, ...] = ()
+    labelled_per_modality: tuple[int, ...] = Field(default=(), exclude_if=is_empty)
 
     @property
     def patterns(self) -> tuple[tuple[tuple[bool, ...], int], ...]:

@@ -53,6 +53,11 @@ def configure(*, quiet: bool = False) -> None:
     _settings.quiet = quiet
 
 
+def is_quiet() -> bool:
+    """Whether it is silent."""
+    return _settings.quiet
+
+
 def console() -> Console:
     """The console for people, on stderr."""
     if _settings.stderr is None:

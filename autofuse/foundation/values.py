@@ -27,6 +27,12 @@ class Value(BaseModel):
         return hashlib.sha256(canonical_json(self.model_dump(mode="json"))).hexdigest()
 
 
+def is_empty(value: object) -> bool:
+    """Whether a field holds nothing. Given as ``exclude_if`` it leaves the field out of the JSON then, so that values
+    that were written, and hashed, before the field existed stay what they are."""
+    return not value
+
+
 class StoredValue(Value):
     """A value that lives in a file of its own. Subclasses name their ``kind`` and ``schema_number``."""
 

@@ -128,8 +128,7 @@ class _Worker:
         ours, theirs = socket.socketpair()
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "BLOSC_NTHREADS": "1"}
         command = [sys.executable, "-m", "autofuse.foundation.worker_process", str(theirs.fileno()), str(os.getpid())]
-        # What a worker prints goes to stderr: stdout belongs to results.
-        talk = sys.stderr.fileno() if _has_fileno(sys.stderr) else subprocess.DEVNULL
+        talk = talk_descriptor()
         self.process = subprocess.Popen(
             command, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL, stdout=talk, stderr=talk
         )
@@ -149,6 +148,11 @@ class _Worker:
         self.connection.close()
         self.process.kill()
         return self.process.wait()
+
+
+def talk_descriptor() -> int:
+    """Where children print: stderr, since stdout belongs to results; nowhere if this process has none."""
+    return sys.stderr.fileno() if _has_fileno(sys.stderr) else subprocess.DEVNULL
 
 
 def _has_fileno(stream: Any) -> bool:

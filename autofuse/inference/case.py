@@ -22,6 +22,7 @@ from autofuse.inference.components import postprocess
 from autofuse.inference.export import paint
 from autofuse.inference.members import Advance, Members, Weighted
 from autofuse.inference.memory import Extras
+from autofuse.inference.own_mask import lies_elsewhere, of_modality, own_grid, painted_elsewhere, require_whose
 from autofuse.inference.prediction import (
     CaseOnGrid,
     LoadedCase,
@@ -98,12 +99,14 @@ def load_for(models: Sequence[AnyModel], raw: RawCase, priors: Priors | None = N
             if plan.registration not in rigids:
                 rigids[plan.registration] = find_rigids(raw, plan)
             moved = rigids[plan.registration]
-            prepared[key] = _on_grid(prepare_case(replace(raw, label=None), plan, task.configuration, rigids=moved))
+            alone = replace(raw, label=None, labels=())
+            prepared[key] = _on_grid(prepare_case(alone, plan, task.configuration, rigids=moved))
         if task.configuration.previous is not None and prior_key(model) not in earlier:
             masks = _earlier_masks(raw.case.id, model, priors)
             earlier[prior_key(model)] = prior_channels(masks, task.plan, task.configuration, prepared[key].placement)
     seen = _seen(raw, models[0].task.plan.modalities, prepared[grid_key(models[0].task)])
-    return LoadedCase(raw.case.id, raw.geometry, prepared, earlier, seen)
+    own = tuple(None if image is None else image.geometry for image in raw.images)
+    return LoadedCase(raw.case.id, raw.geometry, prepared, earlier, seen, own)
 
 
 def _seen(raw: RawCase, names: Sequence[str], prepared: CaseOnGrid) -> Seen:
@@ -134,9 +137,11 @@ def predict_loaded(
 ) -> Prediction:
     """As ``predict_case``, for a case that was prepared; ``ahead`` plans for another one being read meanwhile."""
     options = options or PredictOptions()
+    require_whose(models, case, options)
+    elsewhere = lies_elsewhere(case, options)
     parts = _parts(models, _shares(models, weights), apart=options.uncertainty)
     several = len(parts) > 1
-    spools = (len(models) > len(parts)) + (several or options.keeps) + options.uncertainty
+    spools = (len(models) > len(parts)) + (several or options.keeps or elsewhere) + options.uncertainty
     work = Members(case, options, len(models), Extras(spools, ahead), advance)
     plans = [work.memory(model.task) for model in models]
     if max(plan.peak_gib for plan in plans) < TUNED_BELOW_GIB:
@@ -144,7 +149,8 @@ def predict_loaded(
     task = parts[-1].group[0][0].task
     frame = _frame([case.prepared[grid_key(model.task)].placement for model in models])
     indices = np.zeros(case.geometry.shape, dtype=np.int16)
-    native = work.spool(task.outputs, frame.cropped_shape) if several or options.keeps else None
+    keeps = several or options.keeps or elsewhere
+    native = work.spool(task.outputs, frame.cropped_shape) if keeps else None
     spread = None
     if options.uncertainty:
         spread = Spread(task.labels, work.spool(1, frame.cropped_shape), len(models), options.thresholds)
@@ -159,8 +165,14 @@ def predict_loaded(
                     chunk = replace(chunk, values=native.read(chunk.start, chunk.stop))
             if last:
                 paint(chunk, task.labels, frame.forward(indices), options.thresholds)
-    postprocess(indices, task.labels, case.geometry.spacing_mm, options.steps)
-    prediction = Prediction(case.id, indices, case.geometry, task.labels, None, work.memory(task), case.seen)
+    geometry = case.geometry
+    if native is not None and elsewhere:
+        geometry = own_grid(case, options)
+        indices = painted_elsewhere(Probabilities(native, frame, task.labels), geometry, options.thresholds)
+    postprocess(indices, task.labels, geometry.spacing_mm, options.steps)
+    prediction = Prediction(case.id, indices, geometry, task.labels, None, work.memory(task), case.seen)
+    if options.modality is not None:
+        prediction = of_modality(prediction, options.modality, task.plan.modalities)
     return prediction if native is None else _with_probabilities(prediction, native, spread, frame, options)
 
 

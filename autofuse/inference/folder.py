@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from autofuse.foundation.locks import lock
 from autofuse.foundation.sharing_out import SHARES
 from autofuse.foundation.workers import Outcome
 from autofuse.inference.case import load_for, predict_loaded, require_fitting
+from autofuse.inference.own_mask import masks_of
 from autofuse.inference.prediction import LoadedCase, Prediction, PredictOptions, Seen
 from autofuse.inference.reading import read_priors, require_modalities
 from autofuse.inference.record import RECORDS, PredictionRecord, kept_record, model_digest, settings_digest, source_of
@@ -35,12 +36,14 @@ _STEPS_SHOWN = 1024
 
 @dataclass(frozen=True)
 class PredictedCase:
-    """Files of one case, and what they were made from; ``kept`` if they were there before and nothing had changed."""
+    """Files of one case, and what they were made from; ``kept`` if they were there before and nothing had changed.
+    ``own`` are the masks by name where each modality has one; ``mask`` is the first of them."""
 
     mask: Path
     probabilities: Path | None
     kept: bool
     seen: Seen
+    own: Mapping[str, Path] = field(default_factory=dict)
 
 
 def predict_cases(
@@ -61,6 +64,9 @@ def predict_cases(
     share: tuple[int, int] | None = None,
 ) -> list[Outcome[PredictedCase]]:
     """Masks ``<case><ending>`` in ``out_folder``, one outcome per case in the order of ``cases``.
+
+    Where the models' plan says that modalities have masks of their own: ``<case>_0000<ending>`` and so on, called like
+    the images and each on the grid of its own.
 
     Cases whose mask, models, options and images are unchanged since they were predicted are skipped. A case that fails
     is an outcome with an error; ``require_predicted`` turns that into one.
@@ -129,6 +135,7 @@ class _Line:
         self.priors, self.weights, self.ensemble = priors, weights, ensemble
         self._digests = tuple(model_digest(model) for model in models)
         self._settings = settings_digest(options, dataset.file_ending)
+        self._own = models[0].task.plan.masks_per_modality
         self._roomy = True
         self._records: dict[str, PredictionRecord] = {}
 
@@ -177,23 +184,38 @@ class _Line:
 
     def _kept(self, case: Case) -> PredictedCase | None:
         """The files of a case that need not be predicted again."""
+        seen: dict[str, Seen] = {}
         try:
-            names = self._names(case.id)
-            record = kept_record(record_path(self.out, case.id), self._record(case), self.out, names.values())
+            for name, record in self._records_of(case).items():
+                wanted = self._names(name).values()
+                kept = kept_record(record_path(self.out, name), record, self.out, wanted)
+                if kept is None:
+                    return None
+                seen[name] = kept.seen
         except AutofuseError:
             return None  # its images are missing: reading it will say so
-        if record is None:
-            return None
-        return self._files(names, True, record.seen)
+        return self._files(seen, True) if seen else None
 
     def _names(self, case: str) -> dict[str, str]:
         return wanted_files(case, self.options, self.dataset.file_ending, len(self.models))
 
-    def _files(self, names: Mapping[str, str], kept: bool, seen: Seen) -> PredictedCase:
+    def _files(self, seen: Mapping[str, Seen], kept: bool) -> PredictedCase:
+        """The files of the masks of one case, by name with what each was made from."""
+        first = next(iter(seen))
+        names = self._names(first)
         probabilities = names.get("probabilities") or names.get("coded")
         return PredictedCase(
-            self.out / names["mask"], None if probabilities is None else self.out / probabilities, kept, seen
+            self.out / names["mask"],
+            None if probabilities is None else self.out / probabilities,
+            kept,
+            seen[first],
+            {name: self.out / self._names(name)["mask"] for name in seen} if self._own else {},
         )
+
+    def _records_of(self, case: Case) -> dict[str, PredictionRecord]:
+        """By name, the records of the masks that are to be made of a case."""
+        record = self._record(case)
+        return {name: record.model_copy(update={"case": name}) for name in masks_of(case, self._own)}
 
     def _record(self, case: Case) -> PredictionRecord:
         return PredictionRecord(
@@ -212,7 +234,7 @@ class _Line:
     def _read(self, case: Case) -> Outcome[LoadedCase]:
         def read() -> LoadedCase:
             # Taken before the images are read: if they change meanwhile, the record will not fit them.
-            self._records[case.id] = self._record(case)
+            self._records |= self._records_of(case)
             require_modalities(self.dataset, case, self.models)
             reference = self.models[0].task.plan.reference
             raw = load_case(self.dataset, case, with_label=False, reference=reference)
@@ -225,37 +247,45 @@ class _Line:
 
         return _tried(case.id, read)
 
-    def _compute(self, loaded: Outcome[LoadedCase], advance: Advance) -> Outcome[Prediction]:
+    def _compute(self, loaded: Outcome[LoadedCase], advance: Advance) -> Outcome[tuple[Prediction, ...]]:
         told = _Told(advance, loaded.name)
-        outcome: Outcome[Prediction]
+        outcome: Outcome[tuple[Prediction, ...]]
         if loaded.value is None:
             outcome = Outcome(loaded.name, None, loaded.error, loaded.seconds)
         else:
             case = loaded.value
-            outcome = _tried(loaded.name, lambda: self._predict(case, told), loaded.seconds)
+            wanted = [k for k, grid in enumerate(case.own) if grid is not None] if self._own else [None]
+
+            def part(share: float) -> None:
+                told(share / len(wanted))
+
+            outcome = _tried(
+                loaded.name, lambda: tuple(self._predict(case, channel, part) for channel in wanted), loaded.seconds
+            )
         told.finish()
         return outcome
 
-    def _predict(self, case: LoadedCase, told: _Told) -> Prediction:
+    def _predict(self, case: LoadedCase, modality: int | None, told: Callable[[float], None]) -> Prediction:
+        options = replace(self.options, modality=modality)
         if self._roomy:
             try:
-                return predict_loaded(self.models, case, self.options, weights=self.weights, ahead=True, advance=told)
+                return predict_loaded(self.models, case, options, weights=self.weights, ahead=True, advance=told)
             except ResourceError:
                 self._roomy = False  # one case at a time from here on
-        return predict_loaded(self.models, case, self.options, weights=self.weights, advance=told)
+        return predict_loaded(self.models, case, options, weights=self.weights, advance=told)
 
-    def _write(self, computed: Outcome[Prediction]) -> Outcome[PredictedCase]:
-        prediction = computed.value
-        if prediction is None:
+    def _write(self, computed: Outcome[tuple[Prediction, ...]]) -> Outcome[PredictedCase]:
+        predictions = computed.value
+        if predictions is None:
             return Outcome(computed.name, None, computed.error, computed.seconds)
 
         def write() -> PredictedCase:
-            seen = prediction.seen
-            known = {"absent": seen.absent, "partly": seen.partly, "grid": seen.grid}
-            record = self._records.pop(prediction.case).model_copy(update=known)
-            names = self._names(prediction.case)
-            write_prediction(prediction, self.out, names, record)
-            return self._files(names, False, seen)
+            for prediction in predictions:
+                seen = prediction.seen
+                known = {"absent": seen.absent, "partly": seen.partly, "grid": seen.grid}
+                record = self._records.pop(prediction.case).model_copy(update=known)
+                write_prediction(prediction, self.out, self._names(prediction.case), record)
+            return self._files({prediction.case: prediction.seen for prediction in predictions}, False)
 
         return _tried(computed.name, write, computed.seconds)
 

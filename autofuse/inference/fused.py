@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from autofuse.alignment.common_grid import background_value
 from autofuse.dataset.raw import RawCase, load_case
 from autofuse.dataset.types import Case, Dataset
 from autofuse.foundation.console import log, progress
@@ -33,14 +34,14 @@ from autofuse.inference.window import Rows, View, WindowPlan, sliding_window
 from autofuse.inference.writing import record_path
 from autofuse.preprocessing.normalise import inside_mask
 from autofuse.sampling.batch import Batch
-from autofuse.training.model import Model
+from autofuse.training.model import AnyModel, Model
 
 WHITE_OF_PICTURES = 65535
 """Formats without floating point hold this where a fused image is 1."""
 
 
 def fuse_cases(
-    models: Sequence[Model],
+    models: Sequence[AnyModel],
     dataset: Dataset,
     cases: Sequence[Case],
     out: Path,
@@ -92,7 +93,7 @@ def fuse_cases(
     return outcomes
 
 
-def require_fusing(models: Sequence[Model]) -> None:
+def require_fusing(models: Sequence[AnyModel]) -> None:
     """Nothing, if every model's method makes a fused image.
 
     Raises:
@@ -108,10 +109,11 @@ def require_fusing(models: Sequence[Model]) -> None:
             )
 
 
-def fuse_loaded(models: Sequence[Model], case: LoadedCase, options: PredictOptions) -> NDArray[np.float32]:
+def fuse_loaded(models: Sequence[AnyModel], case: LoadedCase, options: PredictOptions) -> NDArray[np.float32]:
     """The mean fused image (z, y, x) in [0, 1] on the native grid of a prepared case."""
     fused = np.zeros(case.geometry.shape, dtype=np.float32)
-    for model in models:
+    for held in models:
+        model = held if isinstance(held, Model) else held.load()  # of several, only one is in memory at a time
         task = model.task
         prepared = case.prepared[grid_key(task)]
         placement = prepared.placement
@@ -125,7 +127,7 @@ def fuse_loaded(models: Sequence[Model], case: LoadedCase, options: PredictOptio
 
 
 def _fuse_one(
-    models: Sequence[Model],
+    models: Sequence[AnyModel],
     dataset: Dataset,
     case: Case,
     out: Path,
@@ -148,15 +150,15 @@ def _fuse_one(
 
 
 def _blacken_outside(fused: NDArray[np.float32], raw: RawCase) -> None:
-    """Set what lies outside of the body, where every image is 0, to black: there is nothing to be seen.
+    """Set what lies outside of the body, where every image has its background's value, to black: nothing is there.
 
-    Only where all images lie on one grid; an image of which no voxel is 0, such as a CT, has no outside.
+    Only where all images lie on one grid; one without a constant background, such as most CTs, has no outside.
     """
-    images = [
-        image.voxels for channel, image in enumerate(raw.images) if image is not None and raw.on_reference(channel)
-    ]
-    if len(images) == sum(image is not None for image in raw.images):
-        fused[~inside_mask(images)] = 0.0
+    there = [(channel, image.voxels) for channel, image in enumerate(raw.images) if image is not None]
+    backgrounds = [background_value(voxels) for _, voxels in there]
+    if None not in backgrounds and all(raw.on_reference(channel) for channel, _ in there):
+        shows = [voxels != value for (_, voxels), value in zip(there, backgrounds, strict=True)]
+        fused[~inside_mask(shows)] = 0.0
 
 
 def _rows(model: Model, case: LoadedCase, prepared: CaseOnGrid, options: PredictOptions) -> Iterator[Rows]:

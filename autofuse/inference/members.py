@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from autofuse.foundation.machine import Precision, default_precision
@@ -23,6 +24,7 @@ from autofuse.inference.window import Rows, View, WindowPlan, sliding_window
 from autofuse.plan.task import Task
 from autofuse.plan.types import Configuration
 from autofuse.preprocessing.placement import Placement
+from autofuse.sampling.batch import Batch
 from autofuse.training.model import AnyModel, Model
 
 Advance = Callable[[float], None]
@@ -127,11 +129,15 @@ class Members:
             spacing_mm=prepared.placement.prepared_spacing_mm,
             partial=prepared.partial_view,
         )
-        nets = model.nets.to(self.device).eval()
+        nets, modality = model.nets.to(self.device).eval(), self.options.modality
+
+        def segment(batch: Batch) -> Tensor:
+            if modality is None:
+                return model.trainer.segment(nets, batch)
+            return model.trainer.segment_each(nets, batch)[:, modality]
+
         try:
-            yield from sliding_window(
-                lambda batch: model.trainer.segment(nets, batch), view, self._window(model), self._report
-            )
+            yield from sliding_window(segment, view, self._window(model), self._report)
         finally:
             if self.members > 1 and model is held and self.device.type != "cpu":
                 model.nets.cpu()

@@ -41,6 +41,7 @@ class PredictOptions:
         temperature: log-odds of what is kept or mapped are divided by it; masks do not depend on it.
         steps: of post-processing.
         scratch: folder for sums that do not fit into memory; None for the system's temporary folder.
+        modality: channel whose own mask is wanted, on its own grid, where modalities have their own; else None.
     """
 
     step: float = STEP
@@ -55,6 +56,7 @@ class PredictOptions:
     temperature: float = 1.0
     steps: tuple[StructureSteps, ...] = ()
     scratch: Path | None = None
+    modality: int | None = None
 
     @property
     def keeps(self) -> bool:
@@ -104,6 +106,7 @@ class LoadedCase:
         priors: by grid and earlier configuration, as ``prior_key`` gives them, the masks of the earlier stage on the
             prepared grid (K, z, y, x) bool.
         seen: which modalities are there.
+        own: per modality the native grid of its image, None where it is absent.
     """
 
     id: str
@@ -111,6 +114,7 @@ class LoadedCase:
     prepared: Mapping[str, CaseOnGrid]
     priors: Mapping[str, Tensor] = field(default_factory=dict)
     seen: Seen = Seen()
+    own: tuple[Geometry | None, ...] = ()
 
 
 @dataclass(frozen=True)

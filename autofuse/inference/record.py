@@ -82,7 +82,7 @@ def source_of(dataset: Dataset, case: Case, priors: Sequence[Path]) -> str:
         DataError: if an image is missing.
     """
     stamps = [[path.name, path.stat().st_size, crc32_of_file(path)] for path in priors if path.is_file()]
-    return short_hash([source_stamp(dataset, case.model_copy(update={"label": None})), stamps])
+    return short_hash([source_stamp(dataset, case.without_labels()), stamps])
 
 
 def kept_record(

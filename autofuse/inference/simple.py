@@ -36,6 +36,7 @@ def predict(
     memory_gib: float | None = None,
     priors: Priors | None = None,
     case: str = "case",
+    modality: str | None = None,
 ) -> Prediction:
     """The segmentation of one case.
 
@@ -49,6 +50,7 @@ def predict(
             the mask lies on that of the plan's reference modality, or of the first one there if that is absent.
         device: "cpu" or "cuda"; None takes a GPU where there is one.
         priors: for the second stage of a cascade, the first stage's class indices by configuration name.
+        modality: whose mask, of a model that makes one for each; it lies on the grid of that modality's image.
 
     Raises:
         UsageError, DataError, ModelError, ResourceError: naming what is wrong.
@@ -58,10 +60,22 @@ def predict(
     models = [loaded for item in wanted for loaded in load_models(item, device)]
     if not models:
         raise UsageError("There is no model to predict with.")
-    options = PredictOptions(mirror=mirror, probabilities=probabilities, device=device, memory_gib=memory_gib)
     plan = models[0].task.plan
+    options = PredictOptions(
+        mirror=mirror,
+        probabilities=probabilities,
+        device=device,
+        memory_gib=memory_gib,
+        modality=_channel_of(modality, plan.modalities),
+    )
     raw = _raw_case(case, _in_order(images, plan.modalities), plan)
     return predict_case(models, raw, options, priors=priors)
+
+
+def _channel_of(modality: str | None, modalities: Sequence[str]) -> int | None:
+    if modality is None or modality in modalities:
+        return None if modality is None else list(modalities).index(modality)
+    raise UsageError("The model has no such modality.", found=modality, expected=", ".join(modalities))
 
 
 def load_models(model: NamedModel, device: str = "cpu") -> list[Model | StoredModel]:

@@ -29,10 +29,15 @@ from autofuse.training.trainer import Trainer
 MAX_CASES = 16
 """Held-out cases that a validation looks at: evenly spread over the sorted ids, the same ones every time."""
 
+UNDEFINED = -1.0
+"""Stands for a Dice that a case does not define."""
+
 CACHE_BYTES = 256 << 20
 """Cases that take less than this together stay in memory between validations."""
 
 Looked = tuple[View, NDArray[np.int16]]
+Judged = tuple[int, NDArray[np.int16], NDArray[np.int16]]
+"""Number of the network's head, its class indices and the true ones (z, y, x)."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,8 @@ class Validator:
     """Call it with networks in evaluation mode and their trainer; it gives their mean Dice.
 
     Ignored voxels count for nothing. A class's Dice is the mean over the cases that have it, in the reference or the
-    prediction; the mean Dice is that of the classes (0 if no class occurs).
+    prediction; the mean Dice is that of the classes (0 if no class occurs). Where modalities carry masks of their own,
+    each head is held against the mask of its modality, and each mask counts like a case.
 
     Attributes:
         ids: the cases looked at.
@@ -62,41 +68,83 @@ class Validator:
 
     def __call__(self, nets: nn.ModuleDict, trainer: Trainer) -> ValidationResult:
         """Mean Dice over classes, and per class or region (None where no case has it)."""
+        return self.result(self.part(nets, trainer, 0, 1))
+
+    def part(self, nets: nn.ModuleDict, trainer: Trainer, rank: int, count: int) -> Tensor:
+        """(masks, classes) float64: the Dice of every ``count``-th case from ``rank`` on, 0 for the other cases.
+
+        A case has as many masks as the network has heads. ``UNDEFINED`` stands for a mask that it lacks, and for a
+        class that it has neither in the reference nor in the prediction.
+        """
         device = next(nets.parameters()).device
         members = region_membership(self.task.labels)
-        rows = []
-        for predicted, truth in self._predictions(nets, trainer, device):
-            joint, _ = joint_histogram(truth, predicted, members.shape[1])
-            rows.append([dice(*counts(joint, member)) for member in members])
+        heads = self._heads
+        rows = torch.zeros(len(self.ids) * heads, len(members), dtype=torch.float64)
+        for number, masks in self._predictions(nets, trainer, device, rank, count):
+            rows[number * heads : (number + 1) * heads] = UNDEFINED
+            for head, predicted, truth in masks:
+                joint, _ = joint_histogram(truth, predicted, members.shape[1])
+                scores = [dice(*counts(joint, member)) for member in members]
+                known = [UNDEFINED if score is None else score for score in scores]
+                rows[number * heads + head] = torch.tensor(known, dtype=torch.float64)
+        return rows
+
+    def result(self, scores: Tensor) -> ValidationResult:
+        """Means of all cases' ``scores``, which have come together from one or several processes."""
+        rows = scores.tolist()
         per_class: dict[str, float | None] = {}
         for index, item in enumerate(self.task.labels.classes):
-            defined = [value for row in rows if (value := row[index]) is not None]
+            defined = [value for row in rows if (value := row[index]) != UNDEFINED]
             per_class[item.name] = float(np.mean(defined)) if defined else None
         means = [value for value in per_class.values() if value is not None]
         return ValidationResult(float(np.mean(means)) if means else 0.0, per_class)
 
     def _predictions(
-        self, nets: nn.ModuleDict, trainer: Trainer, device: torch.device
-    ) -> Iterator[tuple[NDArray[np.int16], NDArray[np.int16]]]:
-        """Predicted and true class indices of every case; cases of a single tile go through side by side."""
+        self, nets: nn.ModuleDict, trainer: Trainer, device: torch.device, rank: int, count: int
+    ) -> Iterator[tuple[int, list[Judged]]]:
+        """Number and masks of a rank's cases; cases of a single tile go through side by side.
+
+        Numbers are in the order in which one process looks at the cases: those of several tiles first.
+        """
 
         def segment(batch: Batch) -> Tensor:
-            return trainer.segment(nets, batch)
+            if self._heads == 1:
+                return trainer.segment(nets, batch)
+            return trainer.segment_each(nets, batch).flatten(1, 2)
 
-        several = [case for case in self._cases() if self._tiles(case) > 1]
-        single = [case for case in self._cases() if self._tiles(case) == 1]
-        for case in several:
+        ordered = sorted(self._cases(), key=lambda case: self._tiles(case) == 1)
+        mine = list(enumerate(ordered))[rank::count]
+        several = [item for item in mine if self._tiles(item[1]) > 1]
+        single = [item for item in mine if self._tiles(item[1]) == 1]
+        for number, case in several:
             view, truth = self._look(case)
             plan = self._plan(case.shape, device)
-            parts = [winners(rows.values, self.task.labels) for rows in sliding_window(segment, view, plan)]
-            yield np.concatenate(parts), truth
+            parts = [self._winners(rows.values) for rows in sliding_window(segment, view, plan)]
+            yield number, self._judged(case, np.concatenate(parts, axis=1), truth)
         size = tile_batch_size(self.task.configuration)
         for start in range(0, len(single), size):
-            looked = [self._look(case) for case in single[start : start + size]]
-            plan = self._plan(single[start].shape, device)
+            together = single[start : start + size]
+            looked = [self._look(case) for _, case in together]
+            plan = self._plan(together[0][1].shape, device)
             logits = single_tiles(segment, [view for view, _ in looked], plan)
-            for values, (_, truth) in zip(logits, looked, strict=True):
-                yield winners(values, self.task.labels), truth
+            for values, (_, truth), (number, case) in zip(logits, looked, together, strict=True):
+                yield number, self._judged(case, self._winners(values), truth)
+
+    @property
+    def _heads(self) -> int:
+        return self.task.modalities if self.task.plan.masks_per_modality else 1
+
+    def _winners(self, logits: Tensor) -> NDArray[np.int16]:
+        """(heads, ...) class indices of logits (heads * C, ...)."""
+        heads = logits.reshape(self._heads, self.task.outputs, *logits.shape[1:])
+        return np.stack([winners(head, self.task.labels) for head in heads])
+
+    def _judged(self, case: StoredCase, predicted: NDArray[np.int16], truth: NDArray[np.int16]) -> list[Judged]:
+        """The case's mask, or those that its modalities have."""
+        if self._heads == 1:
+            return [(0, predicted[0], truth)]
+        masks = enumerate(case.record.annotations)
+        return [(head, predicted[head], truth[head]) for head, kind in masks if kind != "none" and case.present[head]]
 
     def _cases(self) -> list[StoredCase]:
         return [self.store.open(case_id) for case_id in self.ids]
@@ -128,7 +176,7 @@ class Validator:
 
     @cached_property
     def _fits_cache(self) -> bool:
-        channels = 4 * (self.task.modalities + self.task.prior_channels) + 2
+        channels = 4 * (self.task.modalities + self.task.prior_channels) + 2 * self._heads
         return sum(channels * math.prod(case.shape) for case in self._cases()) <= CACHE_BYTES
 
     def _plan(self, shape: Sequence[int], device: torch.device) -> WindowPlan:
@@ -137,7 +185,7 @@ class Validator:
         planned = budget.precision if budget.device == device.type else default_precision(device.type)
         return WindowPlan(
             patch=configuration.patch,
-            outputs=self.task.outputs,
+            outputs=self._heads * self.task.outputs,
             batch=batch,
             rows=accumulator_rows(shape, configuration, batch, STEP),
             device=device,

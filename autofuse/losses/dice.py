@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from autofuse.foundation import ranks
+
 SMOOTH = 1e-5
 """Added above and below, in voxels: a class that is neither there nor predicted scores 1."""
 
@@ -53,9 +55,11 @@ def dice_loss(overlaps: list[Overlap], counts: Tensor, weights: Tensor, *, batch
     true = torch.stack([item.true for item in overlaps], dim=1)
     share = counts * weights  # of each sample; adds up to 1, or to 0 without labels
     if batch_dice:
-        scale = (weights * counts.sum()).to(shared.dtype)[:, None]
-        scores = _dice((shared * scale).sum(0), (predicted * scale).sum(0), (true * scale).sum(0))
-        return (1 - scores.mean()) * (share.sum() > 0)
+        labelled = ranks.mean_over_ranks(counts.sum())
+        scale = (weights * labelled).to(shared.dtype)[:, None]
+        sums = [(item * scale).sum(0) for item in (shared, predicted, true)]
+        scores = _dice(*ranks.sum_over_ranks(torch.stack(sums)))
+        return (1 - scores.mean()) * (labelled > 0)
     scores = _dice(shared, predicted, true)
     return ((1 - scores.mean(1)) * share.to(scores.dtype)).sum()
 

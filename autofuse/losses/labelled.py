@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from autofuse.dataset.types import IGNORE
+from autofuse.foundation import ranks
 
 
 def full_precision(logits: Tensor) -> Tensor:
@@ -26,8 +27,9 @@ def voxel_weights(labelled: Tensor, case_weighting: float) -> Tensor:
 
     Samples weigh n_b ** ``case_weighting``: at 1 every labelled voxel of the batch counts the same, at 0 every sample
     does, however little of it is labelled; at 0.5 a sample with a hundred times the labels counts ten times as much.
-    A sample without labels weighs nothing, and a batch without labels adds up to 0.
+    A sample without labels weighs nothing, and a batch without labels adds up to 0. Where ranks share a batch it is the
+    mean over ranks of these sums that is 1.
     """
     count = labelled.flatten(1).sum(1).double()
     sample = torch.where(count > 0, count.clamp(min=1).pow(case_weighting), 0.0)
-    return sample / (sample.sum() * count).clamp(min=1.0)
+    return sample / (ranks.mean_over_ranks(sample.sum()) * count).clamp(min=1.0 / ranks.count())

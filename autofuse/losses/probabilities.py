@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from autofuse.foundation import ranks
 from autofuse.losses.labelled import full_precision
 
 
@@ -39,8 +40,11 @@ def certainty(probabilities: Tensor) -> Tensor:
 
 
 def mean_where(values: Tensor, where: Tensor | None) -> Tensor:
-    """Mean of ``values`` (B, G, *S) over the voxels ``where`` (B, 1, *S) or (B, 1, *1) bool; 0 where there is none."""
+    """Mean of ``values`` (B, G, *S) over the voxels ``where`` (B, 1, *S) or (B, 1, *1) bool; 0 where there is none.
+
+    Where ranks share a batch, the mean over ranks of what this gives is the mean over the voxels of all.
+    """
     if where is None:
         return values.mean()
     counted = where.expand(values.shape)
-    return torch.where(counted, values, 0.0).sum() / counted.sum().clamp(min=1)
+    return torch.where(counted, values, 0.0).sum() / ranks.mean_count(counted.sum())

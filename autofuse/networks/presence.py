@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from autofuse.foundation import ranks
 from autofuse.foundation.errors import ModelError
 from autofuse.networks.blocks import AVERAGES
 from autofuse.networks.inlet import Inlet
@@ -93,9 +94,9 @@ def drop_modalities(present: Tensor, probability: float, whole: float = 0.0) -> 
     A sample keeps all it has with probability ``whole``.
     """
     there = present.flatten(2).any(2) if present.ndim > 2 else present
-    luck = torch.rand(there.shape, device=there.device).masked_fill(~there, -1.0)
+    luck = ranks.rand(*there.shape, device=there.device).masked_fill(~there, -1.0)
     luckiest = torch.zeros_like(there).scatter_(1, luck.argmax(1, keepdim=True), True)
-    spared = torch.rand(there.shape[0], 1, device=there.device) < whole
+    spared = ranks.rand(there.shape[0], 1, device=there.device) < whole
     kept = (luck >= probability) | luckiest | spared
     return present & kept.view(*kept.shape, *(1,) * (present.ndim - 2))
 

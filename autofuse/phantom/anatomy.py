@@ -110,6 +110,15 @@ def random_field(random: np.random.Generator, options: PhantomOptions, orders: i
     return smooth_field(_coefficients(random, 1, orders)[0], _points(options, (0.0, 0.0, 0.0)))
 
 
+def random_warp(random: np.random.Generator, options: PhantomOptions, size_mm: float) -> Array:
+    """Coefficients (3, k, k, k) of a warp whose standard deviation is about ``size_mm`` along each axis that has more
+    than one voxel."""
+    warp = _coefficients(random, 3)
+    for axis, (count, step) in enumerate(zip(options.grid, options.spacing_mm, strict=True)):
+        warp[axis] *= 2 * size_mm / (count * step) if count > 1 else 0.0
+    return warp
+
+
 def _coefficients(random: np.random.Generator, fields: int, orders: int = _WARP_ORDERS) -> Array:
     """Random cosine coefficients (fields, k, k, k), scaled so that a field's standard deviation is about 1."""
     coefficients = random.standard_normal((fields, orders, orders, orders))

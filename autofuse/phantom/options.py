@@ -37,6 +37,8 @@ class PhantomOptions:
         rotated_degrees: every modality but the first is rotated by up to so much, beside ``shift_mm``; in the plane
             for single slices.
         turned: every modality but the first is stored with its axes in another order, the first of them reversed.
+        warped_mm: standard deviation along each axis of a smooth random warp of every modality but the first.
+        labels_per_modality: each modality has labels of its own, of the anatomy as it lies in that modality.
     """
 
     cases: int = 12
@@ -57,6 +59,8 @@ class PhantomOptions:
     narrow: float = 1.0
     rotated_degrees: float = 0.0
     turned: bool = False
+    warped_mm: float = 0.0
+    labels_per_modality: bool = False
 
     @property
     def own_grids(self) -> bool:
@@ -101,6 +105,9 @@ class PhantomOptions:
             (1 <= self.coarse <= min(count for count in self.grid if count > 1) / 4, "coarse", "1 to 4 voxels an axis"),
             (0.1 <= self.narrow <= 1, "narrow", "0.1 to 1"),
             (0 <= self.rotated_degrees <= 180, "rotated_degrees", "0 to 180"),
+            (0 <= self.warped_mm < min(self._extents()) / 10, "warped_mm", "0 to a tenth of the field of view"),
+            (not self.labels_per_modality or self.modalities > 1, "modalities", "2 or more, each with its labels"),
+            (not self.labels_per_modality or self.coarse == 1, "coarse", "1 where modalities have labels"),
             (self.seed >= 0, "seed", "0 or more"),
         ):
             if not good:

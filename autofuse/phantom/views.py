@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from autofuse.alignment.types import Rigid
 from autofuse.images.geometry import Geometry
+from autofuse.phantom.anatomy import random_warp
 from autofuse.phantom.options import PhantomOptions
 
 Vector = tuple[float, float, float]
@@ -24,12 +25,14 @@ class View:
         rotation: of the anatomy about the centre of the field of view, before the shift, axes z, y, x; None for none.
         start: where the field of view begins along the narrowed axis, as a share of what was left out.
         own: whether the image lies on a grid of its own.
+        warp: cosine coefficients (3, k, k, k) by which the anatomy is bent beside its own; None for none.
     """
 
     shift_mm: Vector = (0.0, 0.0, 0.0)
     rotation: NDArray[np.float64] | None = None
     start: float = 0.0
     own: bool = False
+    warp: NDArray[np.floating[Any]] | None = None
 
 
 def draw_views(random: np.random.Generator, shifts: list[Vector], options: PhantomOptions) -> list[View]:
@@ -41,7 +44,8 @@ def draw_views(random: np.random.Generator, shifts: list[Vector], options: Phant
         axis, share, start = stream.standard_normal(3), float(stream.random()), float(stream.random())
         turned = share * options.rotated_degrees
         rotation = _rotation(axis, turned, flat=options.dimensions == 2) if turned else None
-        views.append(View(shift, rotation, start, options.own_grids))
+        warp = random_warp(stream, options, options.warped_mm) if options.warped_mm else None
+        views.append(View(shift, rotation, start, options.own_grids, warp))
     return views
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,19 @@ from autofuse.phantom.acquisition import acquire
 from autofuse.phantom.anatomy import Anatomy, next_frame, random_anatomy, tissue_map
 from autofuse.phantom.options import STRUCTURES, PhantomOptions
 from autofuse.phantom.scribbles import scribble
-from autofuse.phantom.views import View, as_stored, draw_views, rigid_of, whole_grid
+from autofuse.phantom.views import View, as_stored, draw_views, rigid_of
 
 ENDING = ".nii.gz"
 TRUTH_FILE = "phantom.json"
 """Beside dataset.json: the options, and per case its subject, missing modalities, shifts, rotations and grids."""
 IGNORE_VALUE = len(STRUCTURES) + 1
 _TRAIN, _TEST, _PRESENCE = 0, 1, 2
-_UNTOLD_DEFAULTS = ("coarse", "narrow", "rotated_degrees", "turned")
+_UNTOLD_DEFAULTS = ("coarse", "narrow", "rotated_degrees", "turned", "warped_mm", "labels_per_modality")
 """Options that are recorded only where they differ from their defaults, so that a phantom without them stays as it was
 before they existed."""
+
+
+Tissue = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -71,19 +75,47 @@ def _write_cases(folder: Path, options: PhantomOptions) -> dict[str, Any]:
     sittings = _sittings(options, _TRAIN, options.cases, "phantom")
     for index, sitting in enumerate(sittings):
         tissue = tissue_map(sitting.anatomy, options, (0.0, 0.0, 0.0))
-        truth = _label(tissue)
-        told[sitting.case] = _write_images(folder / "imagesTr", sitting, tissue, options)
+        looks = _looks(sitting, tissue, options)
+        told[sitting.case] = _write_images(folder / "imagesTr", sitting, looks, options)
         labelled = index < options.cases - options.unlabelled
-        if labelled:
-            drawn = scribble(truth, IGNORE_VALUE, options, sitting.random) if options.scribbles else truth
-            _write_labels(folder / "labelsTr", sitting.case, drawn, options)
-        if options.scribbles or options.unlabelled:
-            _write_labels(folder / "labelsTr_dense", sitting.case, truth, options)
+        for name, truth, view in _truths(sitting, looks, options):
+            if labelled:
+                drawn = scribble(truth, IGNORE_VALUE, options, sitting.random) if options.scribbles else truth
+                _write_labels(folder / "labelsTr", name, drawn, view, options)
+            if options.scribbles or options.unlabelled:
+                _write_labels(folder / "labelsTr_dense", name, truth, view, options)
     for sitting in _sittings(options, _TEST, options.test_cases, "test"):
         tissue = tissue_map(sitting.anatomy, options, (0.0, 0.0, 0.0))
-        told[sitting.case] = _write_images(folder / "imagesTs", sitting, tissue, options)
-        _write_labels(folder / "labelsTs", sitting.case, _label(tissue), options)
+        looks = _looks(sitting, tissue, options)
+        told[sitting.case] = _write_images(folder / "imagesTs", sitting, looks, options)
+        for name, truth, view in _truths(sitting, looks, options):
+            _write_labels(folder / "labelsTs", name, truth, view, options)
     return told
+
+
+def _looks(sitting: _Sitting, tissue: Tissue, options: PhantomOptions) -> list[tuple[View, Tissue]]:
+    """Each modality's view of a case, and the tissue as it lies there; ``tissue`` is the map of the plain view."""
+    shifts = [_shift(sitting.random, options) if k else (0.0, 0.0, 0.0) for k in range(options.modalities)]
+    looks = []
+    for view in draw_views(sitting.random, shifts, options):
+        anatomy = sitting.anatomy
+        if view.warp is not None:
+            anatomy = replace(anatomy, warp=anatomy.warp + view.warp)
+        moved = any(view.shift_mm) or view.rotation is not None or view.warp is not None
+        looks.append((view, tissue_map(anatomy, options, view.shift_mm, view.rotation) if moved else tissue))
+    return looks
+
+
+def _truths(
+    sitting: _Sitting, looks: list[tuple[View, Tissue]], options: PhantomOptions
+) -> Iterator[tuple[str, Tissue, View]]:
+    """Names of label maps, what they show, and the view in which they lie: one a case, or one a modality."""
+    if not options.labels_per_modality:
+        yield sitting.case, _label(looks[0][1]), View()
+        return
+    for modality, (view, tissue) in enumerate(looks):
+        if sitting.present[modality]:
+            yield f"{sitting.case}_{modality:04d}", _label(tissue), view
 
 
 def _sittings(options: PhantomOptions, part: int, count: int, prefix: str) -> list[_Sitting]:
@@ -119,24 +151,20 @@ def _presence(options: PhantomOptions, part: int, count: int) -> list[tuple[bool
 
 
 def _write_images(
-    folder: Path, sitting: _Sitting, tissue: NDArray[np.uint8], options: PhantomOptions
+    folder: Path, sitting: _Sitting, looks: list[tuple[View, Tissue]], options: PhantomOptions
 ) -> dict[str, Any]:
-    """Write one case's images; what is true of it. ``tissue`` is the map without shift."""
+    """Write one case's images; what is true of it."""
     from autofuse.images import write_image
 
-    shifts = [_shift(sitting.random, options) if k else (0.0, 0.0, 0.0) for k in range(options.modalities)]
-    views = draw_views(sitting.random, shifts, options)
-    grids = []
-    for modality, view in enumerate(views):
-        moved = any(view.shift_mm) or view.rotation is not None
-        seen = tissue_map(sitting.anatomy, options, view.shift_mm, view.rotation) if moved else tissue
+    views, grids = [view for view, _ in looks], []
+    for modality, (view, seen) in enumerate(looks):
         image, geometry = as_stored(acquire(seen, modality, options, sitting.random), view, options)
         grids.append(asdict(geometry))
         if sitting.present[modality]:
             write_image(folder / f"{sitting.case}_{modality:04d}{ENDING}", image, geometry)
     told = {
         "subject": sitting.subject,
-        "shift_mm": [[round(part, 6) for part in shift] for shift in shifts],
+        "shift_mm": [[round(part, 6) for part in view.shift_mm] for view in views],
         "present": list(sitting.present),
     }
     return told | _told_views(views, grids, options)
@@ -160,10 +188,11 @@ def _shift(random: np.random.Generator, options: PhantomOptions) -> tuple[float,
     return z, y, x
 
 
-def _write_labels(folder: Path, case: str, label: NDArray[np.uint8], options: PhantomOptions) -> None:
+def _write_labels(folder: Path, name: str, label: Tissue, view: View, options: PhantomOptions) -> None:
     from autofuse.images import write_labels
 
-    write_labels(folder / f"{case}{ENDING}", label, whole_grid(options))
+    stored, geometry = as_stored(label.astype(np.int16), view, options)
+    write_labels(folder / f"{name}{ENDING}", stored, geometry)
 
 
 def _label(tissue: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -184,6 +213,8 @@ def _description(options: PhantomOptions) -> dict[str, Any]:
     extensions: dict[str, Any] = {}
     if options.missing:
         extensions["optional_modalities"] = list(options.channel_names())
+    if options.labels_per_modality:
+        extensions["labels_per_modality"] = True
     if options.frames > 1:
         extensions["subject_pattern"] = "(?P<subject>.+)_frame"
     if extensions:

@@ -61,7 +61,7 @@ def _data(plan: Plan, fingerprint: Fingerprint) -> str:
 
 
 def _unusual(plan: Plan, fingerprint: Fingerprint) -> str:
-    kinds = (_missing, _grids, _apart, _annotation, _absent_classes, _thick)
+    kinds = (_missing, _grids, _apart, _own_masks, _annotation, _absent_classes, _thick)
     found = [sentence for kind in kinds for sentence in kind(fingerprint)]
     if not found:
         several = len(fingerprint.modalities) > 1
@@ -96,6 +96,13 @@ def _grids(fingerprint: Fingerprint) -> Iterator[str]:
                 f"axes) and shows {median(covers):.0%} of the reference image's field of view"
                 + (f", at worst {covers[0]:.0%}." if covers[0] < median(covers) - 0.01 else ".")
             )
+
+
+def _own_masks(fingerprint: Fingerprint) -> Iterator[str]:
+    counts = fingerprint.labelled_per_modality
+    if counts:
+        told = [f"{name} in {_count(k, 'case')}" for name, k in zip(fingerprint.modalities, counts, strict=True)]
+        yield f"Each image has outlines of its own, drawn where it shows things: {_and(told)}."
 
 
 def _apart(fingerprint: Fingerprint) -> Iterator[str]:

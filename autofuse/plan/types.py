@@ -8,7 +8,7 @@ from pydantic import Field, JsonValue
 
 from autofuse.dataset.types import Labels
 from autofuse.fingerprint.types import Fingerprint
-from autofuse.foundation.values import StoredValue, Value, short_hash
+from autofuse.foundation.values import StoredValue, Value, is_empty, short_hash
 
 Triple = tuple[float, float, float]
 Axes = tuple[int, int, int]
@@ -164,6 +164,7 @@ class Plan(StoredValue):
         trainer: default; challengers: what else could do better, for the arbiter to try.
         reference: channel whose grid masks are made and written on.
         far_background: whether what lies beyond the reach of every structure's strokes is taught as background.
+        masks_per_modality: whether each modality is taught by, and predicted as, a mask of its own, on its own grid.
         registration: how modalities are brought onto each other; None where they are taken to lie as they should.
         steps: default length of training one fold.
         mirror_axes: transposed axes (0, 1, 2; a 2D patch has 1 and 2) along which mirroring makes sense.
@@ -189,6 +190,7 @@ class Plan(StoredValue):
     reference: int = Field(default=0, ge=0)
     registration: RegistrationPlan | None = None
     far_background: bool = False
+    masks_per_modality: bool = Field(default=False, exclude_if=is_empty)
 
     def named(self, configuration: str) -> Configuration:
         """The configuration called so.

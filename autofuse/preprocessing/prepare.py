@@ -12,18 +12,22 @@ from torch import Tensor
 
 from autofuse.dataset.types import IGNORE
 from autofuse.fingerprint.crop import case_box
-from autofuse.fingerprint.strokes import STROKES_BELOW
 from autofuse.fingerprint.types import Annotation
 from autofuse.foundation.errors import DataError
 from autofuse.plan.types import Configuration, Plan
 from autofuse.preprocessing.elsewhere import Rigids, find_rigids, on_prepared_grid
 from autofuse.preprocessing.far import with_far_background
+from autofuse.preprocessing.label import own_labels, prepared_label
 from autofuse.preprocessing.normalise import inside_mask, normalise
 from autofuse.preprocessing.placement import Placement, place
-from autofuse.preprocessing.resample import resample_image, resample_labels, resample_nearest
+from autofuse.preprocessing.resample import resample_image, resample_nearest
 
 if TYPE_CHECKING:
     from autofuse.dataset.raw import RawCase
+
+
+KINDS: tuple[Annotation, ...] = ("sparse", "dense")
+"""How a case with several masks is annotated: as the first of these that one of them is."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,12 @@ class PreparedCase:
         images: (M, z, y, x) float32 on the CPU; zeros where a modality is absent, NaN outside the field of view of one
             that is there.
         present: (M,) bool.
-        label: (z, y, x) int16 class indices with ``IGNORE``, or None.
+        label: (z, y, x) int16 class indices with ``IGNORE``, or None; (M, z, y, x) where modalities carry masks of
+            their own.
         placement: the way back.
         partial_view: whether a modality that is there does not see all of the grid.
         rigids: per modality what brought it onto the reference; None where nothing did.
+        annotations: where modalities carry masks of their own, how each is annotated; () otherwise.
     """
 
     id: str
@@ -47,10 +53,13 @@ class PreparedCase:
     placement: Placement
     partial_view: bool = False
     rigids: Rigids = ()
+    annotations: tuple[Annotation, ...] = ()
 
     @property
     def annotation(self) -> Annotation:
-        """Whether there is a label, and whether it leaves voxels open."""
+        """Whether there is a label, and whether it, or a mask of a modality, leaves voxels open."""
+        if self.annotations:
+            return next((kind for kind in KINDS if kind in self.annotations), "none")
         if self.label is None:
             return "none"
         return "sparse" if bool((self.label == IGNORE).any()) else "dense"
@@ -91,8 +100,11 @@ def prepare_case(
     images = _prepared_images(cropped, placement, plan, configuration, device)
     views = _brought_here(raw, rigids, here, images, placement, plan, device)
     label = None
-    if raw.label is not None:
-        label = _prepared_label(placement.forward(raw.label), placement, configuration, device)
+    annotations: tuple[Annotation, ...] = ()
+    if raw.labels:
+        label, annotations = own_labels(raw, rigids, placement, configuration, device)
+    elif raw.label is not None:
+        label = prepared_label(placement.forward(raw.label), placement, configuration, device)
         if plan.far_background and bool((label == IGNORE).any()):
             classes = len(plan.labels.raw_values)
             label = with_far_background(label, placement.prepared_spacing_mm, classes, raw.case.id)
@@ -107,7 +119,7 @@ def prepare_case(
     partly = [channel for channel, covered in views.items() if present[channel] and not covered.all()]
     for channel in partly:
         images[channel][~views[channel]] = np.nan
-    return PreparedCase(raw.case.id, images, present, label, placement, bool(partly), rigids)
+    return PreparedCase(raw.case.id, images, present, label, placement, bool(partly), rigids, annotations)
 
 
 def _check_modalities(raw: RawCase, plan: Plan) -> None:
@@ -120,6 +132,13 @@ def _check_modalities(raw: RawCase, plan: Plan) -> None:
         )
     if all(image is None for image in raw.images):
         raise DataError("Every modality of this case is absent.", case=raw.case.id)
+    if raw.labels and not plan.masks_per_modality:
+        raise DataError(
+            "Modalities of this case carry masks of their own, and the plan is for one mask.",
+            case=raw.case.id,
+            expected="a plan whose networks have a head for each modality",
+            remedy="Plan with another planner, such as the default one.",
+        )
 
 
 def _brought_here(
@@ -176,19 +195,3 @@ def _prepared_images(
 def _float_tensor(array: NDArray[Any], device: torch.device) -> Tensor:
     """A fresh, contiguous float32 tensor: the raw voxels are never written to."""
     return torch.from_numpy(np.array(array, dtype=np.float32, order="C")).to(device)
-
-
-def _prepared_label(
-    label: NDArray[np.int16], placement: Placement, configuration: Configuration, device: torch.device
-) -> NDArray[np.int16]:
-    """The label on the prepared grid; strokes are resampled so that thin ones survive."""
-    tensor = torch.from_numpy(np.array(label, dtype=np.int16, order="C")).to(device)
-    open_fraction = float((tensor == IGNORE).float().mean())
-    resampled = resample_labels(
-        tensor,
-        placement.prepared_shape,
-        anisotropic_axis=configuration.anisotropic_axis,
-        sparse=1.0 - open_fraction < STROKES_BELOW,
-    )
-    result: NDArray[np.int16] = resampled.cpu().numpy()
-    return result

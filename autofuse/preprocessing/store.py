@@ -3,15 +3,15 @@
 <store>/<case>/
     case.json         what it is, where it came from, CRC-32 of the other files
     images.b2nd       (M, z, y, x) float16 (float32 where float16 would overflow); NaN outside a field of view
-    label.b2nd        (z, y, x) int16 class indices with IGNORE; absent for an unlabelled case
-    foreground.npy    (n, 4) int16: class index, z, y, x of sampled labelled voxels
+    label.b2nd        (z, y, x) int16 class indices with IGNORE; absent for an unlabelled case; (M, z, y, x) where
+                          modalities carry masks of their own, all IGNORE for one without a mask
+    foreground.npy    (n, 4) int16: class index, z, y, x of sampled labelled voxels, of any mask
     prior-<run>.b2nd  (z, y, x) int8 masks of a cascade's earlier stage, or of teachers (int16 beyond class 127), with
                           prior-<run>.json for its CRC-32
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,21 +22,20 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 
 from autofuse.alignment.types import Rigid
-from autofuse.dataset.types import IGNORE
 from autofuse.fingerprint.types import Annotation
 from autofuse.foundation.errors import AutofuseError, DataError
 from autofuse.foundation.files import TEMP_PREFIX, crc32_of_file, folder_atomically, sweep_temps, write_atomically
-from autofuse.foundation.values import StoredValue, short_hash
+from autofuse.foundation.values import StoredValue, is_empty, short_hash
 from autofuse.preprocessing.arrays import read_array, write_array
+from autofuse.preprocessing.labelled_voxels import class_voxels, sampled_of_all
 from autofuse.preprocessing.placement import Placement
 from autofuse.preprocessing.prepare import PreparedCase
 
 RECORD = "case.json"
 IMAGES, LABEL, FOREGROUND = "images.b2nd", "label.b2nd", "foreground.npy"
-VOXELS_PER_CLASS = 10_000
-"""Coordinates kept per class; patches are centred on them."""
 _HALF_LIMIT = 30_000.0
 """Larger values are stored as float32: float16 ends at 65504."""
 _LONGEST_NAME = 150
@@ -51,10 +50,11 @@ class CaseRecord(StoredValue):
         preparation: hash of everything in the plan that the arrays depend on.
         source_stamp: of the raw files when they were read.
         shape: prepared (z, y, x) after transpose.
-        class_voxels: labelled voxels per class index, background first; empty for an unlabelled case.
+        class_voxels: labelled voxels per class index, background first, of all masks; empty for an unlabelled case.
         files: CRC-32 of each file beside this one.
         partial_view: whether a modality that is there does not see all of the grid; it is NaN where it does not.
         rigids: per modality what brought it onto the reference; None where nothing did.
+        annotations: where modalities carry masks of their own, how each is annotated; () otherwise.
     """
 
     kind: ClassVar[str] = "prepared_case"
@@ -70,6 +70,7 @@ class CaseRecord(StoredValue):
     files: dict[str, int]
     partial_view: bool = False
     rigids: tuple[Rigid | None, ...] = ()
+    annotations: tuple[Annotation, ...] = Field(default=(), exclude_if=is_empty)
 
 
 class PriorRecord(StoredValue):
@@ -124,7 +125,8 @@ class StoredCase:
         return slice(0, self.shape[0]), slice(0, self.shape[1]), slice(0, self.shape[2])
 
     def read(self, box: Box | None = None) -> tuple[NDArray[np.float32], NDArray[np.int16] | None]:
-        """Images (M, *box) and label (*box) inside ``box``, or all of it; no label for an unlabelled case.
+        """Images (M, *box) and label (*box) inside ``box``, or all of it; no label for an unlabelled case, labels
+        (M, *box) where modalities carry masks of their own.
 
         Images are NaN where a modality that is there sees nothing (``CaseRecord.partial_view``).
 
@@ -264,8 +266,8 @@ class Store:
             counts: tuple[int, ...] = ()
             if case.label is not None:
                 write_array(temp / LABEL, case.label, dimensions)
-                counts = tuple(int(count) for count in voxels_per_slice(case.label).sum(axis=1))
-                np.save(temp / FOREGROUND, sampled_voxels(case.id, case.label, case.annotation), allow_pickle=False)
+                counts = class_voxels(case)
+                np.save(temp / FOREGROUND, sampled_of_all(case), allow_pickle=False)
             CaseRecord(
                 id=case.id,
                 preparation=preparation,
@@ -278,6 +280,7 @@ class Store:
                 files={file.name: crc32_of_file(file) for file in sorted(temp.iterdir())},
                 partial_view=case.partial_view,
                 rigids=case.rigids,
+                annotations=case.annotations,
             ).save(temp / RECORD)
         self._opened.pop(case.id, None)
 
@@ -290,34 +293,6 @@ class Store:
         kind = np.int8 if labels.max(initial=0) <= np.iinfo(np.int8).max else np.int16
         write_atomically(path, lambda temp: write_array(temp, labels.astype(kind), dimensions))
         PriorRecord(run=run, crc32=crc32_of_file(path)).save(folder / f"prior-{run}.json")
-
-
-def voxels_per_slice(label: NDArray[np.int16]) -> NDArray[np.int64]:
-    """(class indices, z): voxels of each class in each slice, ``IGNORE`` left out."""
-    count = max(int(label.max(initial=IGNORE)), 0) + 1
-    return np.stack([np.bincount(plane[plane != IGNORE], minlength=count) for plane in label], axis=1)
-
-
-def sampled_voxels(case_id: str, label: NDArray[np.int16], annotation: Annotation) -> NDArray[np.int16]:
-    """(n, 4) class index, z, y, x of up to ``VOXELS_PER_CLASS`` voxels per class; equal for equal ``case_id``.
-
-    Background is sampled only where labels are sparse: there "anywhere" must mean anywhere labelled. Works slice by
-    slice, so that the positions of a large class are never in memory together.
-    """
-    generator = np.random.default_rng(zlib.crc32(case_id.encode()))
-    rows = [np.zeros((0, 4), dtype=np.int16)]
-    for value, counts in enumerate(voxels_per_slice(label)):
-        if value == 0 and annotation != "sparse":
-            continue
-        total = int(counts.sum())
-        ranks = np.sort(generator.choice(total, min(total, VOXELS_PER_CLASS), replace=False, shuffle=False))
-        ends = np.cumsum(counts)
-        for z in np.unique(np.searchsorted(ends, ranks, side="right")):
-            first = ends[z] - counts[z]
-            here = ranks[(ranks >= first) & (ranks < ends[z])] - first
-            y, x = np.divmod(np.flatnonzero(label[z] == value)[here], label.shape[2])
-            rows.append(np.stack([np.full(len(y), value), np.full(len(y), z), y, x], axis=1).astype(np.int16))
-    return np.concatenate(rows)
 
 
 def _folder_name(case_id: str) -> str:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autofuse.fingerprint.types import Annotation
-from autofuse.preprocessing.store import Box, StoredCase, sampled_voxels
+from autofuse.preprocessing.labelled_voxels import sampled_voxels
+from autofuse.preprocessing.store import Box, StoredCase
 
 
 @dataclass(frozen=True)

@@ -53,8 +53,10 @@ class Closing:
         if not fold.plan.held_out:
             say(f"Fold {fold.fold} holds nothing out: there is nothing to judge it by.")
             return None
+        # Probabilities are for choosing an ensemble, which is not done where each modality has a mask of its own.
+        coded = not self.ground.plan.masks_per_modality
         predict_held_out(
-            self.dataset, fold, mirror=self.mirror, device=self.ground.device, workers=self.workers, coded=True
+            self.dataset, fold, mirror=self.mirror, device=self.ground.device, workers=self.workers, coded=coded
         )
         return judge_held_out(self.dataset, fold, workers=self.workers)
 
@@ -68,7 +70,7 @@ class Closing:
         from autofuse.road.prediction import crew_of
         from autofuse.road.selecting import select_ensemble
 
-        if not self.holds_out(runs):
+        if not self.chooses(runs):
             return crew_of(runs[0])
         ensemble = select_ensemble(
             self.dataset,
@@ -85,9 +87,10 @@ class Closing:
         say(f"Chosen for new cases: {ensemble.in_words()}.")
         return ensemble_crew(self.workspace.runs, ensemble)
 
-    @staticmethod
-    def holds_out(runs: Sequence[Trained]) -> bool:
-        """Whether any of these folds holds a case out."""
+    def chooses(self, runs: Sequence[Trained]) -> bool:
+        """Whether there is what an ensemble is chosen by: cases held out, of one mask each."""
+        if self.ground.plan.masks_per_modality:
+            return False
         return any(fold.plan.held_out for trained in runs for fold in trained)
 
     def report(self, runs: Sequence[Trained], crew: Crew, minutes: Callable[[], float]) -> RunReport:
@@ -162,7 +165,7 @@ class Closing:
 
     def _tests(self, report: RunReport, crew: Crew) -> RunReport:
         from autofuse.evaluation.folder import evaluate_folder
-        from autofuse.road.judging import references_of, subjects_of
+        from autofuse.road.judging import modalities_of, references_of, subjects_of
         from autofuse.road.prediction import predict_with
 
         masks = predict_with(
@@ -180,8 +183,7 @@ class Closing:
             "failed": masks.failed,
             "incomplete": masks.incomplete,
         }
-        references = references_of(self.dataset, self.dataset.test_cases)
-        references = {name: path for name, path in references.items() if name in masks.cases}
+        references = references_of(self.dataset, [case for case in self.dataset.test_cases if case.id in masks.cases])
         if references:
             folder = self.workspace.scores / crew.name / "test"
             scores = evaluate_folder(
@@ -191,6 +193,7 @@ class Closing:
                 folder,
                 subjects=subjects_of(self.dataset),
                 workers=self.workers,
+                modalities=modalities_of(self.dataset),
             )
             changes |= {"test_dice": scores.mean_dice, "test_scores": self._relative(folder)}
         return report.model_copy(update=changes)

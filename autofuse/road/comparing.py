@@ -62,7 +62,7 @@ def compare(
     from autofuse.evaluation.folder import evaluate_folder
     from autofuse.evaluation.scoring import Scoring, require_scorable
     from autofuse.foundation.console import say
-    from autofuse.road.judging import subjects_of
+    from autofuse.road.judging import modalities_of, subjects_of
 
     rules = scoring or Scoring()
     wanted = chosen_metrics(metrics, lesions=rules.lesions is not None)
@@ -77,7 +77,15 @@ def compare(
         part = into / _as_file_name(name, list(named))
         scores.append(
             evaluate_folder(
-                folder, truth, opened.labels, part, scoring=rules, subjects=subjects, keep=True, workers=workers
+                folder,
+                truth,
+                opened.labels,
+                part,
+                scoring=rules,
+                subjects=subjects,
+                keep=True,
+                workers=workers,
+                modalities=modalities_of(opened),
             )
         )
     comparison, values = compare_scores(opened.name, named, scores, wanted, subjects)

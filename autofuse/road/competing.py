@@ -97,7 +97,7 @@ def _candidate(dataset: Dataset, name: str, folds: Sequence[TrainedFold]) -> Can
         both = [case for case in fold.plan.held_out if _subject(fold, case) in trained]
         if both:
             return f"{both[0]}, or another case of that subject, trained fold {fold.fold}, which holds it out"
-        gone = [case for case in fold.plan.held_out if case not in known or known[case].label is None]
+        gone = [case for case in fold.plan.held_out if case not in known or not known[case].labelled]
         if gone:
             return f"{gone[0]} has no label in the data set now"
     held_out = [case for fold in finished for case in fold.plan.held_out]

@@ -139,4 +139,4 @@ def _overlay(ground: Ground, case_id: str) -> bytes:
         if moving is not None and channel != fixed_channel:
             gathered = gather(fixed, moving, plan.registration)
             pairs.append(picture_of(names[fixed_channel], fixed, names[channel], moving, gathered))
-    return blend_sheet(f"{plan.dataset}: {case_id}", pairs, raw.label)
+    return blend_sheet(f"{plan.dataset}: {case_id}", pairs, raw.shown_label)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from autofuse.foundation.console import progress
-from autofuse.foundation.errors import UsageError
+from autofuse.foundation.errors import ModelError, UsageError
 from autofuse.foundation.files import folder_atomically, write_bytes
 from autofuse.foundation.values import StoredValue
 from autofuse.road.runs import TrainedFold
@@ -65,6 +65,11 @@ def export_onnx(
 
     require_onnx()
     parts = take_apart(dataset, workspace, run, folds, name, licence)
+    if any(plan.masks_per_modality for plan in parts.plans.values()):
+        raise ModelError(
+            "A graph has one mask as its output, and this model makes one for each modality.",
+            remedy="Share it with `autofuse export`, which keeps the whole model.",
+        )
     folder = _folder(parts, out)
     with folder_atomically(folder) as aside:
         members = _write_members(parts, aside)

@@ -32,6 +32,7 @@ class Method:
     Attributes:
         settings: hyper-parameters of the trainer that differ from its defaults (or the plan's choice).
         minutes: of one fold, by configuration (a cascade's stages have their own).
+        gpus: processes that train together, each on a GPU of its own; on the CPU they share it.
     """
 
     configuration: str | None = None
@@ -41,6 +42,7 @@ class Method:
     minutes: Mapping[str, float] = field(default_factory=dict)
     seed: int = DEFAULT_SEED
     precision: Precision | None = None
+    gpus: int = 1
 
 
 def planned_configuration(ground: Ground, name: str | None) -> Configuration:
@@ -84,10 +86,12 @@ def train_fold(
     store = prepare(ground, configuration, workers)
     prior_run: str | None = None
     if configuration.previous:
+        from autofuse.foundation.ranks import in_turn
         from autofuse.road.cascade import keep_priors
 
         first = train_fold(ground, replace(method, configuration=configuration.previous), fold, workers=workers)
-        keep_priors(ground, first, configuration, store, workers)
+        with in_turn():
+            keep_priors(ground, first, configuration, store, workers)
         prior_run = first.run
     teaching = trainer.teaching()
     if teaching is not None and taught_by is None:
@@ -156,7 +160,8 @@ def _fit(
 ) -> TrainedFold:
     from autofuse.inference.validate import make_validator
     from autofuse.plan.task import Task
-    from autofuse.training.loop import fit
+    from autofuse.road.together import train_together
+    from autofuse.training.loop import fit, settled
 
     task, (name, trainer) = Task(ground.plan, configuration), chosen
     held_out = ground.splits.folds[fold][1]
@@ -168,7 +173,11 @@ def _fit(
     )
     folder = ground.workspace.run(run_name(run), fold)
     say(f"Training {run_name(run)}, fold {fold}: {_length(run)}, {len(run.labelled)} labelled cases.")
-    fit(task, trainer, store, run, folder, device=ground.device, validate=validate)
+    if method.gpus == 1:
+        fit(task, trainer, store, run, folder, device=ground.device, validate=validate)
+    elif not settled(task, run, folder, ground.device):
+        say(f"{method.gpus} processes train together, {'sharing the CPU' if ground.device == 'cpu' else 'a GPU each'}.")
+        train_together(method.gpus, folder, store.folder, ground.device, method.precision)
     return read_fold(folder)
 
 
@@ -184,8 +193,10 @@ def _plan_fold(
     prior_run: str | None,
     taught_by: str | None,
 ) -> RunPlan:
+    from autofuse.foundation.ranks import count
+
     training, held_out = ground.splits.folds[fold]
-    labelled = {case.id for case in ground.dataset.cases if case.label is not None}
+    labelled = {case.id for case in ground.dataset.cases if case.labelled}
     minutes = method.minutes.get(task.configuration.name)
     return plan_run(
         task,
@@ -204,6 +215,7 @@ def _plan_fold(
         validation_patches=patches,
         prior_run=prior_run,
         taught_by=taught_by,
+        ranks=max(method.gpus, count()),
     )
 
 

@@ -124,10 +124,11 @@ def fuse_into(
     """
     from autofuse.inference.fused import fuse_cases, require_fusing
     from autofuse.inference.prediction import PredictOptions
-    from autofuse.training.model import load_model
+    from autofuse.training.model import load_model, open_model
 
     where = device or default_device()
-    models = [load_model(fold.folder, device=where) for fold in folds]
+    alone = len(folds) == 1
+    models = [load_model(fold.folder, device=where) if alone else open_model(fold.folder) for fold in folds]
     require_fusing(models)
     say(f"Fusing {len(cases)} cases with {folds[0].run}, folds {', '.join(str(fold.fold) for fold in folds)}.")
     earlier = first_stage_masks(dataset, folds, cases, folder, mirror=False, device=where, workers=None)
@@ -157,7 +158,7 @@ def fuse_dataset(
     A training case is fused by the model of the fold that held it out, where there is one, so that nothing which is
     trained on the copy sees images that were made knowing the case's label; test cases by the mean of all folds. The
     copy is an nnU-Net raw folder like any other. Images are linked where the disk allows it; the same call again goes
-    on, or finds the copy finished.
+    on, and makes anew what is missing or is no longer as it was written.
 
     Args:
         run: whose models (the newest finished run if None).
@@ -178,9 +179,9 @@ def fuse_dataset(
     _refuse(opened, cases, folder, source)
     with waiting_lock(folder):
         if (folder / RECORD).exists() and (folder / "dataset.json").exists():
-            say(f"This data set was made before; {folder / RECORD} holds how.")
-            return FusedDataset.load(folder / RECORD)
-        _Begun(source=source).save(folder / AT_WORK)
+            say(f"This data set was made before; {folder / RECORD} holds how. Its files are looked at again.")
+        else:
+            _Begun(source=source).save(folder / AT_WORK)
         ready = place.folder / FUSED / trained[0].run / "dataset"
         made = _fuse_all(opened, trained, ready, explicit(device))
         _write_cases(opened, cases, ready, folder, only_fused, workers)
@@ -194,11 +195,20 @@ def fuse_dataset(
             training=tuple(made[case.id] for case in opened.cases),
             test=tuple(made[case.id] for case in opened.test_cases),
         )
-        record.save(folder / RECORD)
+        if _kept_record(folder / RECORD) != record:
+            record.save(folder / RECORD)
         for name, content in small_files(kept, opened.labels, (FUSED,)).items():
-            write_bytes(folder / name, content)
+            if not (folder / name).exists() or (folder / name).read_bytes() != content:
+                write_bytes(folder / name, content)
         (folder / AT_WORK).unlink(missing_ok=True)
     return record
+
+
+def _kept_record(path: Path) -> FusedDataset | None:
+    try:
+        return FusedDataset.load(path) if path.exists() else None
+    except ModelError:
+        return None
 
 
 def _fuse_all(

@@ -24,15 +24,25 @@ if TYPE_CHECKING:
 
 
 def references_of(dataset: Dataset, cases: Iterable[Case]) -> dict[str, Path]:
-    """Per case the file that judges it: the dense truth where there is one, else the label; cases with neither are left
-    out."""
-    chosen = {case.id: case.evaluation_label or case.label for case in cases}
-    return {name: dataset.path(path) for name, path in chosen.items() if path is not None}
+    """Per case (per mask, where each modality has its own) the file that judges it: the dense truth where there is one,
+    else the label; cases with neither are left out."""
+    return {name: dataset.path(path) for case in cases for name, path in case.truths.items()}
 
 
 def subjects_of(dataset: Dataset) -> Mapping[str, str]:
-    """Per case the person whom it shows: intervals are drawn over persons."""
-    return {case.id: case.subject for case in (*dataset.cases, *dataset.test_cases)}
+    """Per case (or mask) the person whom it shows: intervals are drawn over persons."""
+    cases = (*dataset.cases, *dataset.test_cases)
+    own = {name: case.subject for case in cases for name in case.truths} if dataset.labels_per_modality else {}
+    return {case.id: case.subject for case in cases} | own
+
+
+def modalities_of(dataset: Dataset) -> Mapping[str, str]:
+    """By name of a mask, the modality whose it is; empty where one mask is for all."""
+    if not dataset.labels_per_modality:
+        return {}
+    cases = (*dataset.cases, *dataset.test_cases)
+    names = [modality.name for modality in dataset.modalities]
+    return {case.mask_name(channel): name for case in cases for channel, name in enumerate(names)}
 
 
 def taught_references(dataset: Dataset, cases: Iterable[Case], plan: Plan, folder: Path) -> dict[str, Path]:
@@ -44,11 +54,11 @@ def taught_references(dataset: Dataset, cases: Iterable[Case], plan: Plan, folde
     from autofuse.dataset.label_codes import decode_labels
     from autofuse.images import write_labels
 
-    found = {}
+    found: dict[str, Path] = {}
     for case in cases:
+        found |= {name: dataset.path(path) for name, path in case.taught.items()}
         if case.label is None:
             continue
-        found[case.id] = dataset.path(case.label)
         if plan.far_background:
             marked, geometry = taught_label(dataset, case, plan)
             found[case.id] = folder / f"{case.id}{dataset.file_ending}"
@@ -116,6 +126,7 @@ def judge_held_out(
         subjects=subjects_of(dataset),
         keep=folder is not None,
         workers=workers,
+        modalities=modalities_of(dataset),
     )
 
 
@@ -145,6 +156,7 @@ def score_folder(
         subjects=subjects_of(dataset),
         keep=True,
         workers=workers,
+        modalities=modalities_of(dataset),
     )
     return scores, folder
 

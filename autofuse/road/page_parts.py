@@ -106,6 +106,8 @@ def cases(sources: Sources) -> Section | None:
     dice = {case.case: case.mean_dice for case in found.cases if case.mean_dice is not None}
     masks = {case: fold.held_out for fold in sources.main for case in fold.plan.held_out if case in dice}
     shown = [Shown(case, masks[case.id], dice[case.id]) for case in dataset.cases if case.id in masks]
+    if not shown:  # each modality has a mask of its own
+        return None
     chosen = spread(shown, MOST_SHOWN)
     reference, made = read_plan(sources.main[0]).reference, []
     for rank, item in reversed(list(zip(RANKS[len(chosen)], chosen, strict=True))):
@@ -200,7 +202,7 @@ def _slice(sources: Sources, case: Case, modalities: Sequence[str]) -> Pictures:
     name = sources.aliases.of(case.id)
     kind = {item.id: item.annotation for item in sources.fingerprint.cases}.get(case.id, "")
     note = {"dense": "Outlined in full.", "sparse": "Labelled in part.", "none": "Without a label."}.get(kind, "")
-    shown = Pictured(name, images, raw.label, None, raw.geometry, note)
+    shown = Pictured(name, images, raw.shown_label, None, raw.geometry, note)
     return case_pictures(shown, dataset.labels, modalities, name)
 
 

@@ -109,6 +109,7 @@ def _training(fold: TrainedFold, name: str) -> str:
         f"autofuse train {name} --fold {run.fold} -c {shlex.quote(run.configuration)} -t {shlex.quote(run.trainer)}",
         f"{length} --seed {run.seed} --precision {run.precision} --device {run.device}",
     ]
+    parts += [f"--gpus {run.ranks}"] if run.ranks > 1 else []
     parts += [f"--set {shlex.quote(f'{key}={json.dumps(value)}')}" for key, value in _changed(fold).items()]
     return " ".join(parts)
 

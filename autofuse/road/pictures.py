@@ -50,6 +50,8 @@ def draw_pictures(
         bad, judged = {item.case for item in report.failed}, _dice_of(workspace, report.test_scores)
         masks = workspace.folder / report.predictions
         sheets["test"] = [Shown(case, masks, judged.get(case.id)) for case in dataset.test_cases if case.id not in bad]
+    if dataset.labels_per_modality:
+        return []
     made = []
     for name, shown in sheets.items():
         path = workspace.report / f"{report.run}-{name}.png"

@@ -69,7 +69,7 @@ def step_seconds(candidate: Candidate, budget: Budget) -> float:
 
 def juries_of(ground: Ground, rules: PilotRules) -> tuple[Jury, ...]:
     """The first folds that together hold enough labelled subjects out; none if all of them do not."""
-    labelled = {case.id: case.subject for case in ground.dataset.cases if case.label is not None}
+    labelled = {case.id: case.subject for case in ground.dataset.cases if case.labelled}
     juries: list[Jury] = []
     taken: dict[str, str] = {}
     for fold, (_, held_out) in enumerate(ground.splits.folds):

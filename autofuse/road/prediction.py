@@ -263,6 +263,7 @@ def predict_with(
         cases=done,
         failed=failures(outcomes),
         incomplete=_incomplete(outcomes),
+        masks=tuple(name for item in outcomes if item.value is not None for name in item.value.own),
         volumes=str(_write_volumes(folder, done).absolute()) if uncertainty else None,
     )
 

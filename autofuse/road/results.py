@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from autofuse.foundation.values import StoredValue, Value
+from pydantic import Field
+
+from autofuse.foundation.values import StoredValue, Value, is_empty
 
 REPORT_FILE = "report.json"
 
@@ -42,6 +44,7 @@ class Predicted(StoredValue):
         volumes: table of volumes, absolute, where uncertainty was asked for.
         incomplete: those of ``cases`` that lack a modality, or see a part of the image only with it.
         fused: where the fused images are, absolute; None where none were asked for.
+        masks: names of the masks where each modality has its own; () where they are called like the cases.
     """
 
     kind: ClassVar[str] = "predicted"
@@ -55,6 +58,7 @@ class Predicted(StoredValue):
     incomplete: tuple[IncompleteCase, ...] = ()
     fused: str | None = None
     volumes: str | None = None
+    masks: tuple[str, ...] = Field(default=(), exclude_if=is_empty)
 
 
 class FoldReport(Value):
@@ -91,7 +95,7 @@ class RunReport(StoredValue):
         incomplete: test cases that were predicted from less than all modalities, whole.
         test_dice, test_scores: where the data set has references for its test cases.
         pictures: files for people.
-        minutes: that the command took this time.
+        minutes: that the command took this time; of a run in work units, what all units took together.
     """
 
     kind: ClassVar[str] = "run_report"

@@ -218,7 +218,7 @@ def needs_of(kind: str, trainer: str | None, order: RunOrder, plan: Plan | None)
 
     Of another trainer than the plan's nobody knows, before it is asked, whether its own plan has an earlier stage.
     """
-    gpus = _gpus(order, plan)
+    gpus = _gpus(order, plan) * (order.gpus if kind in (TRAIN, FIRST_STAGE) else 1)
     if plan is None:
         return Needs(gpus=gpus)
     last = _planned(order, plan)
@@ -228,6 +228,7 @@ def needs_of(kind: str, trainer: str | None, order: RunOrder, plan: Plan | None)
     memory = HOST_GIB if gpus else max(first.memory_gib, last.memory_gib) + SURROUNDINGS_GIB
     minutes = None
     if kind in (TRAIN, FIRST_STAGE):
+        memory *= order.gpus  # that many processes
         minutes = order.fold_minutes or _minutes(first if kind == FIRST_STAGE else last, order.steps or plan.steps)
     return Needs(gpus=gpus, memory_gib=round(memory, 2), minutes=minutes)
 

@@ -25,6 +25,7 @@ class RunOrder(Value):
         trainers: by registered name; empty for the plan's choice.
         settings: of every trainer that is trained.
         fold_minutes: for training one fold; steps: its length instead. None of both: as planned.
+        gpus: processes that train a fold together, each on a GPU of its own; on the CPU they share it.
         memory_gib ... topology: dials and wishes of the plan; None leaves them as they were.
         pilot_minutes: for a pilot, which then takes place.
         cases_a_unit: of a share that is prepared or predicted by one command.
@@ -39,6 +40,7 @@ class RunOrder(Value):
     seed: int = Field(default=DEFAULT_SEED, ge=0)
     precision: Literal["fp32", "bf16", "fp16"] | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    gpus: int = Field(default=1, ge=1)
     memory_gib: float | None = Field(default=None, gt=0)
     planner: str | None = None
     expect_missing: bool | None = None
@@ -80,6 +82,7 @@ class RunOrder(Value):
             steps=self.steps,
             seed=self.seed,
             precision=self.precision,
+            gpus=self.gpus,
         )
 
     def identity(self) -> dict[str, Any]:

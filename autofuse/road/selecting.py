@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from autofuse.dataset.one_mask import require_one_mask
 from autofuse.dataset.types import IGNORE, Case, Dataset
 from autofuse.evaluation.ensemble import Ensemble, EnsembleMember, LeftOut, MemberFold
 from autofuse.foundation.console import progress, say
@@ -52,11 +53,12 @@ def select_ensemble(
     Raises:
         UsageError: if a run is named that is not there.
         ModelError: if there is no run to choose from, or one is damaged.
-        DataError: if a held-out case or its label cannot be used.
+        DataError: if a held-out case or its label cannot be used, or modalities carry masks of their own.
         ResourceError: if held-out voxels do not fit into memory.
     """
     from autofuse.evaluation.choosing import MOST_MEMBERS
 
+    require_one_mask(dataset, "An ensemble")
     most = members or MOST_MEMBERS
     find_competition(dataset, workspace, runs)  # what cannot be is refused before anything is written
     with waiting_lock(workspace.folder / LOCK):

@@ -124,6 +124,7 @@ def train(
     minutes: float | None = None,
     seed: int | None = None,
     precision: Precision | None = None,
+    gpus: int = 1,
     device: Device = "auto",
     workers: int | None = None,
 ) -> TrainedFold:
@@ -132,20 +133,26 @@ def train(
     Args:
         settings: hyper-parameters of the trainer by name; a variant has a run folder of its own.
         steps, minutes: the length, at most one of them; the plan's number of steps if neither is given.
+        gpus: processes that train together, each on a GPU of its own; on the CPU they share it. Where torchrun started
+            this process among others, they train together.
 
     Raises:
-        UsageError: if fold, configuration, trainer, a setting or the length does not exist.
+        UsageError: if fold, configuration, trainer, a setting, the length or so many GPUs do not exist.
     """
     from autofuse.road.dials import Asked
     from autofuse.road.fold import stages, train_fold
     from autofuse.road.suiting import suited
+    from autofuse.road.together import among_others, require_gpus
 
+    require_gpus(device, gpus)
     ground = suited(ground_of(dataset, workspace, Asked(device=explicit(device)), workers), trainer)
-    method = method_of(configuration, trainer, settings, steps, minutes, seed, precision)
+    require_gpus(ground.device, gpus)
+    method = replace(method_of(configuration, trainer, settings, steps, minutes, seed, precision), gpus=gpus)
     if minutes is not None:
         parts = stages(ground, configuration)
         method = replace(method, minutes={item.name: minutes / len(parts) for item in parts})
-    return train_fold(ground, method, fold, workers=workers)
+    with among_others(ground.device):
+        return train_fold(ground, method, fold, workers=workers)
 
 
 def predict(

@@ -128,6 +128,12 @@ def _material(chosen: ChosenModel, images: Folder | None, name: str | None) -> M
     from autofuse.sharing.submissions.target import Material
 
     dataset, plan = chosen.dataset, read_plan(chosen.folds[0])
+    if plan.masks_per_modality:
+        raise DataError(
+            "A submission takes one mask a case, and this model makes one for each modality.",
+            found="masks of " + ", ".join(plan.modalities),
+            remedy="Predict the masks with `autofuse predict` and hand in those that the challenge asks for.",
+        )
     if images is not None:
         source = images_as_dataset(Path(images), plan.modalities, plan.labels, dataset.file_ending)
         dataset = source.model_copy(update={"reference": dataset.reference})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from autofuse.foundation.console import say
-from autofuse.foundation.errors import AutofuseError
+from autofuse.foundation.errors import AutofuseError, DataError
 from autofuse.foundation.registry import PLANNERS, TRAINERS, load_registered
 from autofuse.plan.types import Configuration, Plan
 from autofuse.road.groundwork import Ground
@@ -18,10 +18,13 @@ def suited(ground: Ground, trainer: str | None) -> Ground:
 
     Raises:
         UsageError: if there is no such trainer.
+        DataError: if it teaches one mask, and modalities carry masks of their own.
         AutofuseError: if its network cannot be planned within the budget.
     """
     name = trainer or ground.plan.trainer.name
     method = load_registered(TRAINERS, name)
+    if ground.plan.masks_per_modality and not method.masks_each:
+        raise _teaches_one(name, ground)
     plan, asked = ground.plan, ground.plan.budget.topology
     topology = method.topology if asked is None else asked
     if fits(plan, topology, method.decoders):
@@ -30,6 +33,16 @@ def suited(ground: Ground, trainer: str | None) -> Ground:
     second = " with a second decoder" if method.decoders > 1 else ""
     say(f"The trainer {name!r} wants the topology {wanted}{second}: planned for it, under the same dials.")
     return replace(ground, plan=plan_for(ground, plan, wanted, method.decoders))
+
+
+def _teaches_one(name: str, ground: Ground) -> DataError:
+    return DataError(
+        f"The trainer {name!r} teaches one mask a case, and each modality of this data set carries a mask of its own.",
+        file=ground.dataset.root,
+        found="masks of " + ", ".join(ground.plan.modalities),
+        expected=f"the trainer {ground.plan.trainer.name!r}, which has a head for each modality",
+        remedy=f"Train with -t {ground.plan.trainer.name}; or make a data set of one modality with its masks.",
+    )
 
 
 def fits(plan: Plan, topology: str | None, decoders: int) -> bool:

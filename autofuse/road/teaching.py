@@ -13,6 +13,7 @@ import dataclasses
 import math
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -139,7 +140,8 @@ class _School:
         if dice is not None and dice < self.teaching.least_dice:
             least = f"and {self.teaching.least_dice:g} is the least"
             return _Lesson(key, dice, f"reach a Dice of {dice:.3f} on held-out cases, {least}")
-        self._label(members, key)
+        with _in_turn():
+            self._label(members, key)
         lost = self._lost_classes(key)
         return _Lesson(key, dice, f"find {', '.join(lost)} in none of {len(self.cases)} cases" if lost else None)
 
@@ -148,9 +150,10 @@ class _School:
         import numpy as np
 
         key = self._key([], None)
-        for case in self._missing(key):
-            nothing = np.full(self.store.open(case.id).shape, IGNORE, np.int16)
-            self.store.write_prior(case.id, key, nothing, self.configuration.dimensions)
+        with _in_turn():
+            for case in self._missing(key):
+                nothing = np.full(self.store.open(case.id).shape, IGNORE, np.int16)
+                self.store.write_prior(case.id, key, nothing, self.configuration.dimensions)
         return key
 
     def _key(self, runs: Sequence[str], confidence: float | None) -> str:
@@ -212,11 +215,17 @@ class _School:
         having = [
             {index for index, voxels in enumerate(self.store.open(case.id).record.class_voxels) if voxels}
             for case in self.ground.dataset.cases
-            if case.id in training and case.label is not None
+            if case.id in training and case.labelled
         ]
         found = {int(index) for case in self.cases for index in np.unique(self.store.open(case.id).read_prior(key))}
         usual = [index for index in range(1, len(labels.raw_values) + 1) if 2 * _count(having, index) > len(having)]
         return [f"label {labels.raw_values[index - 1]}" for index in usual if index not in found]
+
+
+def _in_turn() -> AbstractContextManager[None]:
+    from autofuse.foundation.ranks import in_turn
+
+    return in_turn()
 
 
 def _count(having: Sequence[set[int]], index: int) -> int:
@@ -226,7 +235,7 @@ def _count(having: Sequence[set[int]], index: int) -> int:
 def _unlabelled(ground: Ground, fold: int) -> list[Case]:
     """Training cases of ``fold`` without a label."""
     training = set(ground.splits.folds[fold][0])
-    return [case for case in ground.dataset.cases if case.id in training and case.label is None]
+    return [case for case in ground.dataset.cases if case.id in training and not case.labelled]
 
 
 def _common(method: Method) -> dict[str, object]:

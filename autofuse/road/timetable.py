@@ -111,11 +111,21 @@ def choosing_s(configuration: Configuration, cases: int) -> float:
 
 
 def _all_predictions_s(
-    plan: Plan, last: Configuration, cases: int, *, mirror: bool, for_next_stage: int = 0, step_s: float | None = None
+    plan: Plan,
+    last: Configuration,
+    cases: int,
+    *,
+    mirror: bool,
+    fused: int = 0,
+    for_next_stage: int = 0,
+    step_s: float | None = None,
 ) -> float | None:
-    """Seconds of everything that is predicted: a cascade's earlier stage sees the same cases before, and
-    ``for_next_stage`` training cases, always mirrored."""
-    parts = [prediction_s(plan, last, cases, mirror=mirror, step_s=step_s)]
+    """Seconds of everything that is predicted: ``fused`` images are made without mirroring; a cascade's earlier stage
+    sees the same cases before, and ``for_next_stage`` training cases, always mirrored."""
+    parts = [
+        prediction_s(plan, last, cases, mirror=mirror, step_s=step_s),
+        prediction_s(plan, last, fused, mirror=False, step_s=step_s),
+    ]
     if last.previous is not None:
         first = plan.named(last.previous)
         parts.append(prediction_s(plan, first, cases, mirror=mirror, step_s=step_s))
@@ -138,6 +148,7 @@ def divide_time(
     cases: int,
     training_cases: int = 0,
     judging: int = 0,
+    fused: int = 0,
 ) -> Timetable | None:
     """The division of the clock's time, found in ``folder`` or made and kept there; None without a time.
 
@@ -145,6 +156,7 @@ def divide_time(
         configurations: to be trained one after another (a cascade's stages); the last one predicts.
         cases: to be predicted: held out over all folds, and test cases once a fold.
         judging: held-out cases that members and post-processing are chosen by.
+        fused: images that are made for people to look at, once a fold.
         training_cases: of the data set; a cascade's earlier stage predicts them once a fold.
     """
     if clock.minutes is None:
@@ -155,7 +167,7 @@ def divide_time(
     left, total = clock.left_s, clock.minutes * 60
     earlier = folds * training_cases
     wanted = [
-        _all_predictions_s(plan, configurations[-1], cases, mirror=mirror, for_next_stage=earlier)
+        _all_predictions_s(plan, configurations[-1], cases, mirror=mirror, fused=fused, for_next_stage=earlier)
         for mirror in (True, False)
     ]
     mirror = wanted[0] is not None and wanted[0] <= MOST_FOR_MIRRORING * left
@@ -180,13 +192,21 @@ def divide_time(
 
 
 def settle_mirroring(
-    folder: Path, table: Timetable | None, plan: Plan, clock: Clock, *, cases: int, step_s: float, judging: int = 0
+    folder: Path,
+    table: Timetable | None,
+    plan: Plan,
+    clock: Clock,
+    *,
+    cases: int,
+    step_s: float,
+    judging: int = 0,
+    fused: int = 0,
 ) -> bool:
     """Whether prediction mirrors, decided once training has shown how fast this machine is, and kept in ``folder``."""
     if table is None or table.settled:
         return table is None or table.mirror
     last = plan.named(table.configuration)
-    needed = _all_predictions_s(plan, last, cases, mirror=True, step_s=step_s)
+    needed = _all_predictions_s(plan, last, cases, mirror=True, fused=fused, step_s=step_s)
     mirror = needed is not None and needed + choosing_s(last, judging) + CLOSING_S <= clock.left_s
     table.model_copy(update={"mirror": mirror, "settled": True}).save(folder / TIMETABLE_FILE)
     return mirror

@@ -22,6 +22,7 @@ from autofuse.road.run_order import RunOrder, order_of
 from autofuse.road.runs import FINISHED_FILE, PLAN_FILE, RUN_FILE, TrainedFold, read_fold
 from autofuse.road.steps import Folder, open_both
 from autofuse.road.suiting import suited
+from autofuse.road.together import require_gpus
 from autofuse.training.signals import Interrupted
 from autofuse.units.claims import claimed
 from autofuse.units.ledger import Finished, Ledger
@@ -187,6 +188,7 @@ class Work:
 
     def _training(self, unit: Unit) -> tuple[Ground, Method, int]:
         """Under which plan what is trained, and which fold."""
+        require_gpus(self.ground.device, self.order.gpus)
         trainer = cast("str | None", unit.about["trainer"])
         ground, method = suited(self.ground, trainer), self.order.method(trainer)
         minutes = self.order.fold_minutes
@@ -222,7 +224,7 @@ class Work:
 
     def _select(self, unit: Unit) -> list[Path]:
         self.closing.choose(self._runs())
-        return [self.workspace.ensemble] if self.closing.holds_out(self._runs()) else []
+        return [self.workspace.ensemble] if self.closing.chooses(self._runs()) else []
 
     def _predict(self, unit: Unit) -> list[Path]:
         from autofuse.road.prediction import predict_with
@@ -251,7 +253,7 @@ class Work:
         from autofuse.road.prediction import crew_of
 
         runs = self._runs()
-        ensemble = chosen_ensemble(self.dataset, self.workspace) if self.closing.holds_out(runs) else None
+        ensemble = chosen_ensemble(self.dataset, self.workspace) if self.closing.chooses(runs) else None
         return crew_of(runs[0]) if ensemble is None else ensemble_crew(self.workspace.runs, ensemble)
 
     def _runs(self) -> list[list[TrainedFold]]:

@@ -10,6 +10,7 @@ from typing import Any
 from autofuse.dataset.types import Dataset
 from autofuse.foundation.console import say
 from autofuse.foundation.errors import DataError, UsageError
+from autofuse.foundation.seat import started_seat
 from autofuse.foundation.workspace import Workspace
 from autofuse.road.closing import Closing
 from autofuse.road.dials import Asked, Dials
@@ -22,6 +23,7 @@ from autofuse.road.steps import Device, Folder, check, explicit, method_of, open
 from autofuse.road.suiting import suited
 from autofuse.road.teaching import to_label
 from autofuse.road.timetable import Clock, divide_time, settle_mirroring
+from autofuse.road.together import require_gpus
 
 PROBLEMS_TOLD = 20
 ALL_FOLDS = 5
@@ -47,6 +49,7 @@ def run(
     pilot_minutes: float | None = None,
     seed: int | None = None,
     precision: Precision | None = None,
+    gpus: int = 1,
     device: Device = "auto",
     workers: int | None = None,
 ) -> RunReport:
@@ -61,16 +64,19 @@ def run(
         expect_missing, want_fused, topology: wishes, as in ``plan``; None leaves them as they were.
         pilot: try the plan's challengers first, and train what wins.
         pilot_minutes: for that, instead of a tenth of ``minutes`` (or of training one fold, without a time).
+        gpus: processes that train a fold together, each on a GPU of its own; on the CPU they share it.
 
     Raises:
-        UsageError: if a pilot is to choose what is chosen already.
+        UsageError: if a pilot is to choose what is chosen already, or there are not as many GPUs.
         DataError: if the data set has something that must be mended first; all of it is listed.
     """
     clock = Clock(minutes)
     pilot = pilot or pilot_minutes is not None
     if pilot:
         require_open(configuration, trainer, settings)
-    method = method_of(configuration, trainer, settings, steps, minutes, seed, precision)
+    _require_alone()
+    require_gpus(device, gpus)
+    method = replace(method_of(configuration, trainer, settings, steps, minutes, seed, precision), gpus=gpus)
     opened, place = open_both(dataset, workspace)
     if not place.fingerprint.exists():
         require_good(opened, workers)
@@ -82,12 +88,22 @@ def run(
         return clock.planned_minutes(dials.shared_by or 1, pilot_seconds(minutes, pilot_minutes) if pilot else 0.0)
 
     ground = lay_ground(opened, place, asked, workers=workers, training_minutes=training_minutes)
+    require_gpus(ground.device, gpus)
     chosen = tuple(range(len(ground.splits.folds))) if folds is None else tuple(folds)
     for fold in chosen:
         require_fold(fold, len(ground.splits.folds))
     if pilot:
         ground = arbitrate(ground, minutes=pilot_minutes, whole_minutes=minutes, steps=steps, workers=workers)
     return _Road(suited(ground, trainer), method, chosen, clock, workers).travel()
+
+
+def _require_alone() -> None:
+    if started_seat() is not None:
+        raise UsageError(
+            "A launcher has started this command several times, and it can be done only once.",
+            found="RANK and WORLD_SIZE are set",
+            remedy="autofuse run ... --gpus N starts the processes that it needs; torchrun can start `autofuse train`.",
+        )
 
 
 def require_open(configuration: str | None, trainer: str | None, settings: Mapping[str, Any] | None) -> None:
@@ -165,6 +181,7 @@ class _Road:
             cases=self._to_predict(),
             training_cases=len(self.dataset.cases),
             judging=self._judging(),
+            fused=self._to_fuse(),
         )
         method = self.method if table is None else replace(self.method, minutes=table.training_minutes)
         for earlier in parts[:-1]:
@@ -180,6 +197,7 @@ class _Road:
             cases=self._to_predict(),
             step_s=_seconds_per_step(trained),
             judging=self._judging(),
+            fused=self._to_fuse(),
         )
         closing = Closing(self.ground, self.workers, mirror)
         for ended in trained:
@@ -192,11 +210,21 @@ class _Road:
         return (time.monotonic() - min(started, self.clock.started)) / 60
 
     def _judging(self) -> int:
-        return sum(len(self.ground.splits.folds[fold][1]) for fold in self.folds)
+        return sum(len(self.ground.splits.folds[fold][1]) for fold in self.folds) * self._masks()
+
+    def _masks(self) -> int:
+        """How many masks are predicted of a case, one after the other."""
+        plan = self.ground.plan
+        return len(plan.modalities) if plan.masks_per_modality else 1
 
     def _to_predict(self) -> int:
         taught = to_label(self.ground, chosen_trainer(self.ground, self.method)[1].teaching(), self.folds)
-        return self._judging() + len(self.dataset.test_cases) * len(self.folds) + taught
+        return self._judging() + len(self.dataset.test_cases) * len(self.folds) * self._masks() + taught
+
+    def _to_fuse(self) -> int:
+        if not self.ground.plan.budget.want_fused:
+            return 0
+        return self._judging() + len(self.dataset.test_cases) * len(self.folds)
 
 
 def _seconds_per_step(trained: Sequence[TrainedFold]) -> float:

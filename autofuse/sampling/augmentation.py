@@ -1,5 +1,7 @@
 """Drawn augmentations applied to crops: geometry once for all modalities, then intensities, each modality apart.
 
+A modality that is shifted against the others takes a mask of its own along.
+
 Everything is deterministic in the draws, on every device within float tolerance. A sample without rotation and zoom
 is copied, not resampled; intensities change the batch's own memory. Blur, loss of resolution and shifts are separable
 and linear: one small matrix per axis, applied as a product.
@@ -34,7 +36,8 @@ def augment(crops: Crops, device: torch.device | str = "cpu") -> Batch:
     first = crops.samples[0]
     count, modalities = len(crops.samples), first.images.shape[0]
     image = torch.empty((count, modalities, *crops.patch), dtype=torch.float32, device=device)
-    target = torch.empty((count, *crops.patch), dtype=torch.int64, device=device)
+    several = first.label.shape[: first.label.ndim - len(crops.patch)]
+    target = torch.empty((count, *several, *crops.patch), dtype=torch.int64, device=device)
     present = torch.stack([crop.present for crop in crops.samples]).to(device)
     covered = None
     if any(crop.covered is not None for crop in crops.samples):
@@ -48,7 +51,7 @@ def augment(crops: Crops, device: torch.device | str = "cpu") -> Batch:
         for index, crop in enumerate(crops.samples):
             geometry = _Cut(crop, crops.patch, device)
             geometry.image_into(image[index])
-            target[index] = geometry.indices(crop.label, crop.label_fill)
+            target[index] = geometry.labels() if several else geometry.indices(crop.label, crop.fills[0])
             if prior is not None and membership is not None and crop.prior is not None:
                 prior[index] = membership[:, geometry.indices(crop.prior, 0)].float()
             seen = None
@@ -64,6 +67,7 @@ def augment(crops: Crops, device: torch.device | str = "cpu") -> Batch:
         cases=tuple(crop.case for crop in crops.samples),
         spacing_mm=crops.spacing_mm,
         covered=covered,
+        step_cases=crops.step_cases,
     )
 
 
@@ -96,6 +100,16 @@ class _Cut:
             return self._flipped(source).long()
         return self._sampled(source[None].float() - fill, "nearest")[0].long() + fill
 
+    def labels(self) -> Tensor:
+        """(M, *S) int64: the mask of each modality, moved along where that modality is shifted against the others."""
+        crop = self.crop
+        masks = []
+        for mask, fill, intensity in zip(crop.label, crop.fills, crop.draw.intensities, strict=True):
+            found = self.indices(mask, fill)
+            shift = intensity.shift_voxels
+            masks.append(found if shift is None else shifted(found, shift, fill))
+        return torch.stack(masks)
+
     def coverage_into(self, out: Tensor) -> None:
         """Fill ``out`` (M, *S) bool: nearest; what lies beyond the box counts as seen, as zeros there do."""
         assert self.crop.covered is not None
@@ -117,6 +131,18 @@ class _Cut:
         volume = source if self.axes == len(self.patch) else source.flatten(0, 1)
         out = F.grid_sample(volume[None], self.grid[None], mode=mode, padding_mode="zeros", align_corners=False)[0]
         return self._flipped(out.reshape(source.shape[0], *self.patch))
+
+
+def shifted(indices: Tensor, shift_voxels: Sequence[float], fill: int) -> Tensor:
+    """(*S): ``indices`` as an image would be after the same shift; the nearest voxel, ``fill`` beyond the border."""
+    out = indices
+    for axis, by in enumerate(shift_voxels):
+        size = out.shape[axis]
+        places = torch.arange(size, device=out.device) + round(by)
+        inside = (places >= 0) & (places < size)
+        along = [-1 if other == axis else 1 for other in range(out.ndim)]
+        out = torch.where(inside.view(along), out.index_select(axis, places.clamp(0, size - 1)), fill)
+    return out
 
 
 def sampling_grid(

@@ -19,10 +19,12 @@ class Batch:
         present: (B, M) bool; which modalities the case has, and sees something of the patch with. Zeros of absent ones
             mean nothing.
         target: (B, *S) int64, class index (0 background), ``IGNORE`` where nobody labelled; None at prediction.
-            Where labels have regions it holds the index of the raw value in ``(0, *Labels.raw_values)``.
+            Where labels have regions it holds the index of the raw value in ``(0, *Labels.raw_values)``. (B, M, *S)
+            where modalities carry masks of their own.
         prior: (B, K, *S) float32, masks of a cascade's earlier stage; None without one.
         cases: ids, for messages.
         spacing_mm: of the spatial axes of the patch.
+        step_cases: ids of the samples that all ranks see in this step; empty where one process sees them all.
         covered: (B, M, *S) bool; where a modality that is present sees anything: its field of view may end inside the
             patch. None where every present one sees all of it.
     """
@@ -34,6 +36,7 @@ class Batch:
     cases: tuple[str, ...] = ()
     spacing_mm: tuple[float, ...] = ()
     covered: Tensor | None = None
+    step_cases: tuple[str, ...] = ()
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on ``device``."""
@@ -49,6 +52,11 @@ class Batch:
             target=move(self.target),
             prior=move(self.prior),
         )
+
+    def target_of(self, modality: int) -> Tensor:
+        """(B, *S): what one modality is taught, its own mask where modalities have their own; not at prediction."""
+        assert self.target is not None, "prediction has no targets"
+        return self.target if self.target.ndim == self.image.ndim - 1 else self.target[:, modality]
 
     def presence(self) -> Tensor:
         """What networks are told about absence: (B, M), or (B, M, *S) where fields of view end inside the patch."""

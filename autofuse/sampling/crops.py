@@ -18,8 +18,9 @@ class Crop:
 
     Attributes:
         images: (M, *E) float, 0 beyond the image and for absent modalities.
-        label: (*E) int16 class indices, ``label_fill`` beyond the image.
-        label_fill: background for dense labels, ``IGNORE`` for sparse and missing ones.
+        label: (*E) int16 class indices, ``label_fill`` beyond the image; (M, *E) where modalities carry masks of
+            their own.
+        label_fill: background for dense labels, ``IGNORE`` for sparse and missing ones; one for each mask.
         prior: (*E) class indices of a cascade's earlier stage, or None.
         centre: of the patch, in voxels of the box.
         covered: (M, *E) bool, where a modality that is present sees anything; None where each sees all of the case.
@@ -29,11 +30,16 @@ class Crop:
     images: Tensor
     present: Tensor
     label: Tensor
-    label_fill: int
+    label_fill: int | tuple[int, ...]
     prior: Tensor | None
     draw: AugmentationDraw
     centre: tuple[float, ...]
     covered: Tensor | None = None
+
+    @property
+    def fills(self) -> tuple[int, ...]:
+        """What lies beyond each label map."""
+        return (self.label_fill,) if isinstance(self.label_fill, int) else self.label_fill
 
     def pinned(self) -> Crop:
         """The same crop in page-locked memory, from which copies to a GPU need not wait."""
@@ -55,6 +61,7 @@ class Crops:
         keep_zero: per modality, whether exact zeros mean outside of the body and stay zero.
         prior_membership: (K, raw values + 1) bool, which class indices belong to each class or region; None without
             a prior.
+        step_cases: ids of the samples that all ranks see in this step; empty where one process sees them all.
     """
 
     samples: tuple[Crop, ...]
@@ -62,6 +69,7 @@ class Crops:
     spacing_mm: tuple[float, ...]
     keep_zero: tuple[bool, ...]
     prior_membership: Tensor | None = None
+    step_cases: tuple[str, ...] = ()
 
     def pinned(self) -> Crops:
         """The same crops in page-locked memory."""

@@ -60,6 +60,8 @@ class PatchSource:
         weights: relative frequency by case id.
         prior_run: whose masks are the extra input of a cascade's second stage; needed if the task has ``previous``.
         taught_by: under which name the store keeps labels that take the place of the cases' own.
+        rank, ranks: which of several processes that share each batch this is, and how many they are. Rank r of n makes
+            the samples r, r + n, ... of the batch, which is rounded up to a multiple of n.
     """
 
     def __init__(
@@ -74,13 +76,16 @@ class PatchSource:
         weights: Mapping[str, float] | None = None,
         prior_run: str | None = None,
         taught_by: str | None = None,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         self.store, self.task, self.stream, self.seed = store, task, stream, seed
         self.case_ids = tuple(sorted(case_ids))
         if not self.case_ids:
             raise ValueError(f"the stream {stream.name!r} has no case")
         self.recipe = recipe or AugmentationRecipe()
-        self.batch = max(1, round(stream.share * task.configuration.batch))
+        self.batch = stream_batch(stream.share, task.configuration.batch, ranks)
+        self.rank, self.ranks = rank, ranks
         self.patch = tuple(task.configuration.patch)
         self.prior_run = prior_run
         self._open = store.open if taught_by is None else lru_cache(None)(partial(self._taught, taught_by))
@@ -95,19 +100,26 @@ class PatchSource:
         self._order = lru_cache(maxsize=4)(self._order_of_pass)
 
     def crop(self, step: int) -> Crops:
-        """The batch of ``step`` before augmentation. May be called from any thread.
+        """This rank's samples of the batch of ``step``, before augmentation. May be called from any thread.
 
         Raises:
             DataError: if a file of the store is damaged.
         """
         membership = torch.from_numpy(region_membership(self.task.labels)) if self.prior_run is not None else None
         return Crops(
-            samples=tuple(self._sample(step * self.batch + index) for index in range(self.batch)),
+            samples=tuple(self._sample(number) for number in self._numbers(step)[self.rank :: self.ranks]),
             patch=self.patch,
             spacing_mm=self.spacing_mm,
             keep_zero=self.keep_zero,
             prior_membership=membership,
+            step_cases=self._cases_of_step(step) if self.ranks > 1 else (),
         )
+
+    def _numbers(self, step: int) -> range:
+        return range(step * self.batch, (step + 1) * self.batch)
+
+    def _cases_of_step(self, step: int) -> tuple[str, ...]:
+        return tuple(self._case_of(number, self._generator(number)) for number in self._numbers(step))
 
     def _generator(self, *key: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, zlib.crc32(self.stream.name.encode()), *key])
@@ -169,7 +181,6 @@ class PatchSource:
             covered = ~np.isnan(images)
             np.nan_to_num(images, copy=False, nan=0.0)
         inner = 3 - len(self.patch)
-        fill = 0 if case.annotation == "dense" else IGNORE
 
         def shaped(array: NDArray[Any]) -> NDArray[Any]:
             return array[..., 0, :, :] if inner else array
@@ -179,12 +190,19 @@ class PatchSource:
             images=torch.from_numpy(shaped(images)),
             present=torch.from_numpy(case.present),
             label=torch.from_numpy(shaped(label)),
-            label_fill=fill,
+            label_fill=self._fill(case),
             prior=None if prior is None else torch.from_numpy(shaped(prior)),
             draw=draw,
             centre=tuple(middle - low for middle, (low, _) in zip(middles, spans, strict=True))[inner:],
             covered=None if covered is None else torch.from_numpy(shaped(covered)),
         )
+
+    def _fill(self, case: StoredCase) -> int | tuple[int, ...]:
+        """What labels are beyond the image: background for dense ones, else ``IGNORE``; one for each mask."""
+        if not self.task.plan.masks_per_modality:
+            return 0 if case.annotation == "dense" else IGNORE
+        kinds = case.record.annotations or ("none",) * self.task.modalities
+        return tuple(0 if kind == "dense" else IGNORE for kind in kinds)
 
     def _padded(
         self, case: StoredCase, spans: list[tuple[int, int]]
@@ -200,13 +218,26 @@ class PatchSource:
         prior = None if self.prior_run is None else case.read_prior(self.prior_run, (first, second, third))
         margins = [(a - low, high - b) for (low, high), (a, b) in zip(spans, inner, strict=True)]
         if label is None:
-            label = np.full(images.shape[1:], IGNORE, dtype=np.int16)
+            own = self.task.plan.masks_per_modality
+            label = np.full(images.shape if own else images.shape[1:], IGNORE, dtype=np.int16)
         if any(margin != (0, 0) for margin in margins):
-            fill = 0 if case.annotation == "dense" else IGNORE
             images = np.pad(images, [(0, 0), *margins])
-            label = np.pad(label, margins, constant_values=fill)
+            label = _padded_label(label, margins, self._fill(case))
             prior = None if prior is None else np.pad(prior, margins)
         return images, label, prior
+
+
+def stream_batch(share: float, batch: int, ranks: int = 1) -> int:
+    """A stream's samples in a step, of all ranks: its share of the batch, rounded up to as many (1 or more) each."""
+    return ranks * -(-max(1, round(share * batch)) // ranks)
+
+
+def _padded_label(
+    label: NDArray[np.int16], margins: list[tuple[int, int]], fill: int | tuple[int, ...]
+) -> NDArray[np.int16]:
+    if isinstance(fill, int):
+        return np.pad(label, margins, constant_values=fill)
+    return np.stack([np.pad(one, margins, constant_values=beyond) for one, beyond in zip(label, fill, strict=True)])
 
 
 def _span(middle: float, half: float) -> tuple[int, int]:

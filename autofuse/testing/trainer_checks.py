@@ -228,6 +228,26 @@ def fused_images_are_sound(trial: Trial) -> Iterator[str]:
         yield f"fused lies between {fused.min():.3g} and {fused.max():.3g}; it must be finite, in [0, 1]"
 
 
+def each_modality_has_a_head(trial: Trial) -> Iterator[str]:
+    """A method with ``masks_each`` learns from a target for each modality, and gives finite logits of each."""
+    if not trial.trainer.masks_each:
+        return
+    count = trial.task.modalities
+    own = {
+        name: batch if batch.target is None else replace(batch, target=torch.stack([batch.target] * count, 1))
+        for name, batch in trial.batches().items()
+    }
+    yield from _finite(trial, own, "with a target for each modality")
+    nets, batch = trial.networks().eval(), replace(example_batch(trial.task), target=None)
+    with torch.no_grad():
+        logits = trial.trainer.segment_each(nets, batch)
+    expected = (batch.image.shape[0], count, trial.task.outputs, *batch.image.shape[2:])
+    if tuple(logits.shape) != expected:
+        yield f"segment_each gives shape {tuple(logits.shape)}, expected (B, M, C, *S) = {expected}"
+    elif not logits.isfinite().all():
+        yield "segment_each must give finite logits"
+
+
 def samples_do_not_depend_on_their_mates(trial: Trial) -> Iterator[str]:
     """In eval mode each sample's logits are its own."""
     nets, batch = trial.networks(), example_batch(trial.task, samples=3)
@@ -320,6 +340,7 @@ TASK_CHECKS: dict[str, Check[Trial]] = {
         absent_modalities_are_harmless,
         segmentation_is_sound,
         fused_images_are_sound,
+        each_modality_has_a_head,
         samples_do_not_depend_on_their_mates,
         training_repeats,
         after_step_repeats,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from autofuse.foundation import ranks
 from autofuse.training.run import FORWARD_SHARE, VALIDATION_SHARE, RunPlan
 from autofuse.training.schedule import UNKNOWN_STEPS, Schedule
 from autofuse.training.state import TrainingState
@@ -22,7 +23,8 @@ CORRECT_EVERY_SHARE, CORRECT_EVERY_S = 0.01, 0.5
 class Clock:
     """Decides by counting where the length is in steps, so that a repetition decides alike; else by elapsed time.
 
-    Time counts over all processes that took part in the run: a run that goes on has what was left of its minutes.
+    Time counts over all processes that took part in the run: a run that goes on has what was left of its minutes. Where
+    time decides and several ranks train, it is that of rank 0, so that all decide alike; each must then ask as often.
     """
 
     def __init__(self, run: RunPlan, state: TrainingState, started: float, *, validation_samples: float = 0.0) -> None:
@@ -44,7 +46,8 @@ class Clock:
     @property
     def elapsed_s(self) -> float:
         """Seconds that this run has taken so far."""
-        return self._before_s + time.monotonic() - self._started
+        elapsed_s = self._before_s + time.monotonic() - self._started
+        return elapsed_s if self.budget_s is None else ranks.first_says(elapsed_s)
 
     def is_over(self, state: TrainingState) -> bool:
         """Whether the last step has been taken."""

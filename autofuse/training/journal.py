@@ -42,6 +42,8 @@ class Journal:
         """Write one more epoch; ``history`` includes it."""
         append_line(self.folder / LOG_NAME, record.model_dump_json())
         reached("train", record.step, record.steps)
+        for remark in record.remarks:
+            say(f"{self.title}, step {record.step}: {remark}")
         line = epoch_line(record, self.budget_s)
         if console().is_terminal:  # where the bar shows the same
             log().info("%s: %s", self.title, line)
@@ -87,6 +89,7 @@ class Journal:
             "seconds_per_step": record.step_s,
             **{f"terms/{name}": value for name, value in record.terms.items()},
             **{f"dice/{name}": value for name, value in record.dice_per_class.items()},
+            **{f"watched/{name}": value for name, value in record.watched.items()},
         }
         for name, value in values.items():
             if value is not None:

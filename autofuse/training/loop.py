@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from autofuse.foundation import ranks
 from autofuse.foundation.console import say
 from autofuse.foundation.errors import ModelError
 from autofuse.foundation.files import sweep_temps
@@ -28,11 +29,12 @@ from autofuse.training.checkpoint import (
 )
 from autofuse.training.model import FINISHED_NAME, PLAN_NAME, RUN_NAME, checkpoint_path, load_task
 from autofuse.training.run import RunPlan
-from autofuse.training.session import Session, Validate
+from autofuse.training.session import Session
 from autofuse.training.signals import caught_signals
 from autofuse.training.state import FitResult
 from autofuse.training.streams import LoaderFactory, store_loader
 from autofuse.training.trainer import Trainer
+from autofuse.training.validation import Validate
 
 
 def fit(
@@ -51,6 +53,8 @@ def fit(
     Stopped at any moment and called again it ends, on a CPU, with the weights of an undisturbed run, byte for byte.
     It holds the folder's lock meanwhile, sets torch's threads to those that the run was begun with, and leaves
     run.json, plan.json, last.safetensors, best.safetensors, log.jsonl, progress.png and finished.json.
+    Where several ranks train (``foundation.ranks``), each calls this with the same arguments but its device; the first
+    holds the lock and writes.
 
     Args:
         store: of the configuration's prepared cases; None only where ``loader_factory`` is given.
@@ -62,13 +66,13 @@ def fit(
         ModelError: what stands in the folder is damaged or of another run, or training diverged.
         ResourceError: somebody else trains in this folder; disk or memory is full; no batch arrives.
         DataError: a stream has no cases, or a case is not prepared.
-        Interrupted: SIGINT or SIGTERM; the state is saved.
+        Interrupted: SIGINT or SIGTERM, to any rank; the state is saved.
+        RankLost: another rank has ended.
     """
     started = time.monotonic()
     device = torch.device(device)
-    with lock(folder):
-        sweep_temps(folder)
-        run = settle_run(task, run_plan, folder, device)
+    with lock(folder) if ranks.is_first() else nullcontext():
+        run = _settled_together(task, run_plan, folder, device)
         result = finished(run, folder)
         if result is not None:
             return result
@@ -81,6 +85,40 @@ def fit(
             session = Session(task, trainer, run, folder, device, validate, stopping, started)
             result = session.train(loader_factory)
     return result
+
+
+def _settled_together(task: Task, wanted: RunPlan, folder: Path, device: torch.device) -> RunPlan:
+    """The run of ``folder``, settled by the first rank and read by the others.
+
+    Raises:
+        ModelError: as ``settle_run``, or if the run is for another number of ranks.
+    """
+    if ranks.is_first():
+        sweep_temps(folder)
+        settle_run(task, wanted, folder, device)
+    ranks.wait()
+    run = RunPlan.load(folder / RUN_NAME)
+    if run.ranks != ranks.count() and not (folder / FINISHED_NAME).exists():
+        raise ModelError(
+            "This run is for another number of processes.",
+            file=folder / RUN_NAME,
+            found=f"{ranks.count()}",
+            expected=f"{run.ranks}",
+            remedy=f"autofuse train ... --gpus {run.ranks}",
+        )
+    return run
+
+
+def settled(task: Task, wanted: RunPlan, folder: Path, device: str) -> bool:
+    """Whether the run in ``folder`` is finished; if not, it is settled there for others to go on with.
+
+    Raises:
+        ModelError: as ``settle_run`` and ``finished``.
+        ResourceError: somebody else trains in this folder.
+    """
+    with lock(folder):
+        sweep_temps(folder)
+        return finished(settle_run(task, wanted, folder, torch.device(device)), folder) is not None
 
 
 def settle_run(task: Task, wanted: RunPlan, folder: Path, device: torch.device) -> RunPlan:
@@ -101,6 +139,16 @@ def settle_run(task: Task, wanted: RunPlan, folder: Path, device: torch.device) 
         wanted.save(path)
         return wanted
     run = RunPlan.load(path)
+    if (folder / FINISHED_NAME).exists():  # how many trained it does not matter any more
+        wanted = wanted.model_copy(update={"ranks": run.ranks})
+    if run.ranks != wanted.ranks and run.same_training(wanted.model_copy(update={"ranks": run.ranks})):
+        raise ModelError(
+            f"This run was begun by {run.ranks} processes, and each of its batches is divided among so many.",
+            file=path,
+            found=f"--gpus {wanted.ranks}",
+            expected=f"--gpus {run.ranks}",
+            remedy=f"Go on with --gpus {run.ranks}, or delete the folder to begin anew.",
+        )
     if not run.same_training(wanted):
         differing = [name for name in RunPlan.model_fields if getattr(run, name) != getattr(wanted, name)]
         raise ModelError(
@@ -136,7 +184,7 @@ def finished(run: RunPlan, folder: Path) -> FitResult | None:
             expected=f"{result.weights_crc32:08x}",
             remedy="Delete the folder to train again, or copy it again from where it came.",
         )
-    if about.state is not None:  # momentum and the like are of no more use
+    if about.state is not None and ranks.is_first():  # momentum and the like are of no more use
         save_checkpoint(last, weights, About(run_digest=run.digest(), step=result.steps, dice=result.dice))
     return result
 

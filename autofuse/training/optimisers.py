@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from autofuse.foundation.errors import ModelError
+from autofuse.training.averaging import average_gradients
 from autofuse.training.state import LossScale
 from autofuse.training.trainer import Objective, Trainer
 
@@ -32,12 +34,19 @@ class Descent:
                 found=", ".join(unknown) or "none",
                 expected="some of " + ", ".join(nets),
             )
+        still = [name for name in objective.rates if name not in objective.moves]
+        if still:
+            raise ModelError(
+                f"The objective {objective.name!r} has a rate for what it does not move.",
+                found=", ".join(still),
+                expected="some of " + ", ".join(objective.moves),
+            )
         self.objective = objective
         self.named = _moved_parameters(objective, nets)
         self.parameters = list(self.named.values())
         self._clip = trainer.gradient_clip
         self._sgd = torch.optim.SGD(
-            self.parameters,
+            _groups(objective, nets),
             lr=trainer.learning_rate,
             momentum=trainer.momentum,
             nesterov=trainer.momentum > 0,
@@ -63,14 +72,17 @@ class Descent:
             buffer.copy_(copy)
 
     def step(self, loss: Tensor, learning_rate: float) -> tuple[Tensor, Tensor]:
-        """Descend ``loss``; returns the gradient norm before clipping and 1 if the step was skipped, else 0."""
-        if not loss.requires_grad:  # a batch that holds nothing to learn from
-            return torch.zeros_like(loss), (~torch.isfinite(loss)).float()
-        (loss * self.loss_scale).backward() if self._fp16 else loss.backward()  # type: ignore[no-untyped-call]
+        """Descend ``loss``; returns the gradient norm before clipping and 1 if the step was skipped, else 0.
+
+        Where several ranks train, both are those of the mean over ranks, and the same on each.
+        """
+        if loss.requires_grad:  # else a batch that holds nothing to learn from
+            (loss * self.loss_scale).backward() if self._fp16 else loss.backward()  # type: ignore[no-untyped-call]
+        loss = average_gradients(self.parameters, loss)
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         with torch.no_grad():
             if not gradients:
-                return torch.zeros_like(loss), torch.zeros_like(loss)
+                return torch.zeros_like(loss), (~torch.isfinite(loss)).float()
             norm = torch.nn.utils.get_total_norm(gradients) / self.loss_scale
             failed = (~(torch.isfinite(norm) & torch.isfinite(loss))).float()
             clipping = (norm / self._clip).clamp(min=1.0) if self._clip > 0 else torch.ones_like(norm)
@@ -86,7 +98,7 @@ class Descent:
         self._sgd.grad_scale = None if needless else divisor  # type: ignore[attr-defined]
         self._sgd.found_inf = failed  # type: ignore[attr-defined]
         for group in self._sgd.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group["rate"]
         self._sgd.step()
 
     def _rescale(self, failed: Tensor) -> None:
@@ -122,6 +134,16 @@ class Descent:
             raise ModelError(f"The saved momentum of objective {self.objective.name!r} does not fit its networks.")
         for name, buffer in mine.items():
             buffer.copy_(tensors[name])
+
+
+def _groups(objective: Objective, nets: nn.ModuleDict) -> list[dict[str, Any]]:
+    """The parameters of each network that moves, and the rate that it moves at."""
+    found: list[dict[str, Any]] = []
+    for name in objective.moves:
+        moved = [parameter for parameter in nets[name].parameters() if parameter.requires_grad]
+        if moved:
+            found.append({"params": moved, "rate": objective.rates.get(name, 1.0)})
+    return found
 
 
 def _moved_parameters(objective: Objective, nets: nn.ModuleDict) -> dict[str, nn.Parameter]:

@@ -8,7 +8,16 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
-from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from autofuse.foundation.errors import UsageError
 from autofuse.foundation.machine import cpu_threads, default_precision
@@ -43,6 +52,8 @@ class RunPlan(StoredValue):
             from the rest, and is no part of the run's name.
         prior_run: name of the run whose masks are the extra input of a cascade's second stage.
         compiled: whether networks go through torch.compile (CUDA only).
+        ranks: processes that train together, each with its share of every batch. Batches are rounded up to a multiple
+            of it; a run that has begun goes on with as many. Not written where it is 1.
         autofuse_version, torch_version: that started the run.
     """
 
@@ -68,8 +79,16 @@ class RunPlan(StoredValue):
     prior_run: str | None = None
     taught_by: str | None = None
     compiled: bool = False
+    ranks: int = Field(default=1, ge=1)
     autofuse_version: str
     torch_version: str
+
+    @model_serializer(mode="wrap")
+    def _without_one_rank(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = serialise(self)
+        if self.ranks == 1:  # a run of one process reads and hashes as it always did
+            del content["ranks"]
+        return content
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
@@ -132,10 +151,13 @@ def plan_run(
     prior_run: str | None = None,
     taught_by: str | None = None,
     compiled: bool = False,
+    ranks: int = 1,
 ) -> RunPlan:
     """The run of ``trainer`` (registered as ``name``) on one fold; without a length, the plan's number of steps.
 
     Args:
+        threads: of each process; None for an even share of the processors.
+        ranks: processes that train together.
         validation_patches: forward passes of one patch that a validation takes; validations are spread so that they
             take about a tenth of the time, by counting patches, never by the clock, so that runs can be repeated.
 
@@ -173,7 +195,7 @@ def plan_run(
         minutes=None if minutes is None else float(minutes),
         steps_per_epoch=per_epoch,
         validate_every=validation_interval(validation_patches, task.configuration.batch * per_epoch),
-        threads=cpu_threads() if threads is None else threads,
+        threads=max(1, cpu_threads() // ranks) if threads is None else threads,
         precision=precision or (budget.precision if budget.device == kind else default_precision(device)),
         device=kind,
         labelled=tuple(sorted(labelled)),
@@ -183,6 +205,7 @@ def plan_run(
         prior_run=prior_run,
         taught_by=taught_by,
         compiled=compiled,
+        ranks=ranks,
         autofuse_version=__version__,
         torch_version=str(torch.__version__),
     )

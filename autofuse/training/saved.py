@@ -6,7 +6,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from autofuse.foundation import ranks
 from autofuse.foundation.console import say
+from autofuse.foundation.errors import ModelError
 from autofuse.training import checkpoint as files
 from autofuse.training.ema import Average
 from autofuse.training.model import Which, checkpoint_path
@@ -16,7 +18,7 @@ from autofuse.training.steps import Stepper
 
 
 class SavedRun:
-    """Checkpoints of the networks, their average and their momentum in ``folder``."""
+    """Checkpoints of the networks, their average and their momentum in ``folder``; rank 0 writes, every rank reads."""
 
     def __init__(self, folder: Path, run: RunPlan, nets: nn.ModuleDict, average: Average | None, stepper: Stepper):
         self._folder, self._run, self._digest = folder, run, run.digest()
@@ -24,15 +26,20 @@ class SavedRun:
 
     def require_disk(self) -> None:
         """Refuse to begin where the checkpoints will not fit; see ``checkpoint.require_disk``."""
-        files.require_disk(self._folder, self._tensors())
+        if ranks.is_first():
+            files.require_disk(self._folder, self._tensors())
 
     def save(self, state: TrainingState) -> None:
         """Write last.safetensors: all that it takes to go on."""
+        if not ranks.is_first():
+            return
         about = files.About(run_digest=self._digest, step=state.step, dice=state.dice, state=state)
         files.save_checkpoint(checkpoint_path(self._folder, "last"), self._tensors(), about)
 
     def save_weights(self, which: Which, step: int, dice: float | None) -> None:
         """Write weights alone; nothing in the file depends on the clock, so it is the same in every repetition."""
+        if not ranks.is_first():
+            return
         about = files.About(run_digest=self._digest, step=step, dice=dice)
         files.save_checkpoint(checkpoint_path(self._folder, which), self.weights(), about)
 
@@ -40,6 +47,20 @@ class SavedRun:
         """The weights that predict, on the CPU, as they are named in a file."""
         nets = self._nets if self._average is None else self._average.nets
         return files.prefixed(files.NET, {name: tensor.cpu() for name, tensor in nets.state_dict().items()})
+
+    def require_same(self, step: int) -> None:
+        """Nothing, if all ranks stand at the same step with the same weights.
+
+        Raises:
+            ModelError: if they do not.
+        """
+        if ranks.count() > 1 and not ranks.all_agree([step, files.tensors_crc32(self.weights())]):
+            raise ModelError(
+                f"The processes of this training no longer have the same weights after step {step}.",
+                file=self._folder,
+                remedy="Run the same command again to go on from the last checkpoint. If it happens again, a trainer "
+                "draws random numbers or reads data of its own in after_step, or a GPU computes wrongly.",
+            )
 
     def best_crc32(self) -> int:
         """CRC-32 of the best weights, which are verified by it."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
+from autofuse.foundation import ranks
 from autofuse.foundation.console import Advance, log, say
 from autofuse.foundation.machine import GIB, peak_memory_gib
 from autofuse.plan.task import Task
@@ -29,15 +29,12 @@ from autofuse.training.state import EpochRecord, FitResult, Mean, SkippedStep, T
 from autofuse.training.steps import Outcome, Stepper
 from autofuse.training.streams import LoaderFactory
 from autofuse.training.trainer import Progress, Trainer
-
-Validate = Callable[[nn.ModuleDict, Trainer], ValidationResult]
+from autofuse.training.validation import Validate, looked_at, put_together, scores
 
 LOOK_EVERY_STEPS = 20
 """Steps between two looks at what happened, where a look makes the device wait (not on a CPU)."""
 SAVE_EVERY_S = 120.0
 """Longest time between two checkpoints; one in the middle of an epoch changes nothing but what a stop costs."""
-SMOOTHING = 0.7
-"""Of the moving average of validation Dice, by which the best weights are chosen."""
 
 
 class Session:
@@ -62,9 +59,11 @@ class Session:
         self._stepper = Stepper(task, trainer, self.nets, run, device)
         self._saved = SavedRun(folder, run, self.nets, self._average, self._stepper)
         self.state = self._saved.resume() or TrainingState(schedule=Clock.first_schedule(run))
+        self._saved.require_same(self.state.step)  # nothing is written before all have read
         patches = int(getattr(validate, "patches", 0) or 0)
         self._clock = Clock(run, self.state, started, validation_samples=patches / task.configuration.batch)
-        self._journal = Journal(folder, f"{run_name(run)}, fold {run.fold}", self.state.history, self._clock.budget_s)
+        title = f"{run_name(run)}, fold {run.fold}"
+        self._journal = Journal(folder, title, self.state.history, self._clock.budget_s) if ranks.is_first() else None
         self._saved_at = time.monotonic()
         self._advance: Advance = lambda n=1, note="": None
         if run.compiled and device.type == "cuda":
@@ -90,7 +89,8 @@ class Session:
         except Stop:  # a signal in the moment between two blocks
             self._stop()
         finally:
-            self._journal.close()
+            if self._journal is not None:
+                self._journal.close()
         return self._finish()
 
     def _go_on(self, batches: Iterator[Mapping[str, Batch]]) -> None:
@@ -99,8 +99,20 @@ class Session:
         else:
             with memory_named(str(self._device)):
                 self._step(batches)
-        if self._stopping.signal is not None:
+        if self._told_to(save=time.monotonic() - self._saved_at > SAVE_EVERY_S):
+            self._save()
+
+    def _told_to(self, *, save: bool) -> bool:
+        """Whether all ranks save now, as the first decides; where a signal reached any of them, all stop.
+
+        Raises:
+            Interrupted: after a signal, with the state saved.
+        """
+        signal, save_now = ranks.largest([self._stopping.signal or 0, int(save and ranks.is_first())])
+        if signal:
+            self._stopping.signal = signal
             self._stop()
+        return bool(save_now)
 
     def _step(self, batches: Iterator[Mapping[str, Batch]]) -> None:
         step, schedule = self.state.step, self.state.schedule
@@ -114,8 +126,6 @@ class Session:
         if self._device.type == "cpu" or (step + 1) % LOOK_EVERY_STEPS == 0 or step < LOOK_EVERY_STEPS:
             self._look()
         self._update(over=self._clock.is_over(self.state))
-        if time.monotonic() - self._saved_at > SAVE_EVERY_S:
-            self._save()
 
     def _look(self) -> None:
         """Take note of what the last steps did; correct the schedule where the length is a time."""
@@ -157,14 +167,11 @@ class Session:
         result: ValidationResult | None = None
         began = self._clock.elapsed_s
         if self._validate is not None and self._clock.wants_validation(self.state):
-            with self._stopping.abortable():
-                result = self._validated(self._validate)
-            if result is None:  # stopped; the epoch is ended, and validated, by whoever goes on
-                self._stop()
+            result = self._validated(self._validate)
         validation_s = self._clock.elapsed_s - began
         if result is not None:
             self._update(
-                **_scores(self.state, result),
+                **scores(self.state, result),
                 validation_s=validation_s,
                 validation_total_s=self.state.validation_total_s + validation_s,
             )
@@ -183,23 +190,33 @@ class Session:
             other_s=self.state.other_s + self._clock.elapsed_s - began,
             epoch_elapsed_s=self._clock.elapsed_s,
         )
+        self._saved.require_same(self.state.step)
         self._save()
         began = self._clock.elapsed_s
-        self._journal.add(record, self.state.history, last=self.state.over)
+        if self._journal is not None:
+            self._journal.add(record, self.state.history, last=self.state.over)
         self._update(other_s=self.state.other_s + self._clock.elapsed_s - began)
 
     def _validated(self, validate: Validate) -> ValidationResult:
+        """What ``validate`` finds, its cases divided among the ranks where it lets them be.
+
+        Raises:
+            Interrupted: after a signal; the epoch is ended, and validated, by whoever goes on.
+        """
         nets = self.nets if self._average is None else self._average.nets
         nets.eval()
         try:
-            with torch.no_grad(), memory_named(str(self._device)):
-                return validate(nets, self._trainer)
+            found = self._stopping.unless_stopped(lambda: looked_at(validate, nets, self._trainer, self._device))
         finally:
             self.nets.train()
+        self._told_to(save=False)
+        return put_together(validate, found)
 
     def _record(self, result: ValidationResult | None) -> EpochRecord:
         state, elapsed_s = self.state, self._clock.elapsed_s
         spent_s = elapsed_s - state.epoch_elapsed_s - (state.validation_s or 0.0 if result is not None else 0.0)
+        watched = dict(self._trainer.watched(self.nets))
+        before = state.history[-1].watched if state.history else {}
         return EpochRecord(
             epoch=state.epoch + 1,
             step=state.step,
@@ -211,6 +228,8 @@ class Session:
             dice=None if result is None else result.mean_dice,
             dice_smooth=None if result is None else state.dice_smooth,
             dice_per_class={} if result is None else dict(result.per_class),
+            watched=watched,
+            remarks=self._trainer.remarks(before, watched),
             skipped_steps=state.skipped_steps,
             skipped=state.skipped,
             elapsed_s=round(elapsed_s, 3),
@@ -238,12 +257,19 @@ class Session:
         self._update(save_s=spent_s, other_s=self.state.other_s + spent_s)
 
     def _finish(self) -> FitResult:
-        self._journal.draw(self.state.history)
+        seconds = round(self._clock.elapsed_s, 3)
+        if self._journal is not None:
+            self._write_end(self._journal, seconds)
+        ranks.wait()
+        return FitResult.load(self._folder / FINISHED_NAME)
+
+    def _write_end(self, journal: Journal, seconds: float) -> None:
+        journal.draw(self.state.history)
         result = FitResult(
             run_digest=self._run.digest(),
             steps=self.state.step,
             epochs=self.state.epoch,
-            seconds=round(self._clock.elapsed_s, 3),
+            seconds=seconds,
             dice=self.state.dice,
             best_dice=self.state.best_dice,
             best_step=self.state.best_step,
@@ -253,20 +279,9 @@ class Session:
         )
         result.save(self._folder / FINISHED_NAME)
         self._saved.save_weights("last", self.state.step, self.state.dice)
-        return result
 
     def _update(self, **changes: Any) -> None:
         self.state = self.state.model_copy(update=changes)
-
-
-def _scores(state: TrainingState, result: ValidationResult) -> dict[str, Any]:
-    """The moving average of the Dice, and the best so far."""
-    before = state.dice_smooth
-    smooth = result.mean_dice if before is None else SMOOTHING * before + (1 - SMOOTHING) * result.mean_dice
-    scores: dict[str, Any] = {"dice": result.mean_dice, "dice_smooth": smooth}
-    if state.best_dice is None or smooth > state.best_dice:
-        scores |= {"best_dice": smooth, "best_step": state.step}
-    return scores
 
 
 @contextmanager

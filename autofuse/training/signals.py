@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from autofuse.foundation.errors import AutofuseError
+
+T = TypeVar("T")
 
 _CAUGHT = (signal.SIGTERM, signal.SIGINT)
 
@@ -45,15 +47,13 @@ class Stopping:
         if self._abortable:
             raise Stop
 
-    @contextmanager
-    def abortable(self) -> Iterator[None]:
-        """A block that may be left in the middle, its work lost, when a stop is asked for (see ``signal``)."""
+    def unless_stopped(self, work: Callable[[], T]) -> T | None:
+        """What ``work`` gives; None where a stop is asked for (see ``signal``), which ends it in the middle."""
         self._abortable = True
         try:
-            if self.signal is None:
-                yield
+            return work() if self.signal is None else None
         except Stop:
-            pass
+            return None
         finally:
             self._abortable = False
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from autofuse.foundation.values import StoredValue, Value
+from autofuse.foundation.values import StoredValue, Value, is_empty
 from autofuse.training.schedule import Schedule
 
 
@@ -37,6 +37,7 @@ class EpochRecord(Value):
         loss: mean of the summed terms; terms: mean of each, by ``<objective>/<term>``; gradient_norm: mean, unclipped.
         dice, dice_smooth: of the validation and its moving average; None where none was made.
         skipped: steps without effect, at most ``LISTED`` of ``skipped_steps``.
+        watched: of the trainer's networks (``Trainer.watched``); remarks: what of it people were told.
     """
 
     LISTED: ClassVar[int] = 20
@@ -51,6 +52,8 @@ class EpochRecord(Value):
     dice: float | None = None
     dice_smooth: float | None = None
     dice_per_class: dict[str, float | None] = Field(default_factory=dict)
+    watched: dict[str, float] = Field(default_factory=dict, exclude_if=is_empty)
+    remarks: tuple[str, ...] = Field(default=(), exclude_if=is_empty)
     skipped_steps: int = 0
     skipped: tuple[SkippedStep, ...] = ()
     elapsed_s: float

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from autofuse.foundation import ranks
 from autofuse.networks.presence import set_modality_dropout
 from autofuse.plan.task import Task
 from autofuse.sampling.batch import Batch
+from autofuse.training.averaging import share_buffers
 from autofuse.training.optimisers import Descent
 from autofuse.training.run import RunPlan
 from autofuse.training.seeds import seed_everything
@@ -26,7 +28,7 @@ class Outcome:
     """What one objective did in one step.
 
     Attributes:
-        cases: seen in this step; terms: values by name; loss: their sum.
+        cases: seen in this step, by all ranks; terms: values by name; loss: their sum; both means over ranks.
         gradient_norm: before clipping; failed: nothing was moved, as something was not finite.
         overflow: it failed only because fp16 gradients were scaled too far, which mends itself.
     """
@@ -68,7 +70,7 @@ class Stepper:
         """One step of every objective that is due; ``factor`` scales the learning rate.
 
         Every random number drawn below depends on the seed and the step alone, so a run that goes on from a checkpoint
-        draws what it would have drawn.
+        draws what it would have drawn, and so does every rank.
         """
         seed_everything(self._run.seed, "step", step)
         trainer = self._trainer
@@ -78,6 +80,7 @@ class Stepper:
             if step % descent.objective.every == 0:
                 self._descend(descent, step, batches, progress, learning_rate)
         self._forget_gradients()
+        share_buffers(self.nets)
         with torch.no_grad():
             self._trainer.after_step(self.nets, progress)
 
@@ -109,8 +112,9 @@ class Stepper:
         norm, failed = descent.step(loss, learning_rate)
         descent.restore_others(others)
         with torch.no_grad():
-            numbers = torch.stack([*values, loss, norm, failed, scale]).detach()
-        cases = tuple(dict.fromkeys(case for batch in batches.values() for case in batch.cases))
+            shared = ranks.mean_over_ranks(torch.stack([*values, loss]))
+            numbers = torch.cat([shared, torch.stack([norm, failed, scale])])
+        cases = tuple(dict.fromkeys(case for batch in batches.values() for case in batch.step_cases or batch.cases))
         self._pending.append(_Pending(step, descent.objective.name, cases, tuple(terms), numbers))
 
     def _precision(self) -> AbstractContextManager[object]:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from autofuse.foundation import ranks
+from autofuse.foundation.console import say
 from autofuse.foundation.errors import DataError, ModelError
 from autofuse.sampling.batch import Batch
 from autofuse.sampling.draw import AugmentationRecipe
 from autofuse.sampling.loader import Loader
-from autofuse.sampling.source import PatchSource
+from autofuse.sampling.source import PatchSource, stream_batch
 from autofuse.training.run import RunPlan
 from autofuse.training.seeds import mix
 from autofuse.training.trainer import Half, Stream, Trainer
@@ -59,7 +61,7 @@ def half_of(ids: Iterable[str], half: Half, run: RunPlan) -> tuple[str, ...]:
 
 
 def store_loader(task: Task, trainer: Trainer, store: Store, run: RunPlan, device: torch.device) -> LoaderFactory:
-    """Batches of patches from the prepared store, augmented; a function of (seed, stream, step).
+    """Batches of patches from the prepared store, augmented; a function of (seed, stream, step) and of the rank.
 
     Raises:
         DataError: if a case of the run is not in the store.
@@ -89,8 +91,17 @@ def store_loader(task: Task, trainer: Trainer, store: Store, run: RunPlan, devic
             recipe=recipe,
             prior_run=run.prior_key,
             taught_by=run.taught_by if stream.taught else None,
+            rank=ranks.rank(),
+            ranks=ranks.count(),
         )
+        _tell_rounding(stream, task.configuration.batch)
     return lambda first_step: Loader(sources, first_step, device)
+
+
+def _tell_rounding(stream: Stream, batch: int) -> None:
+    planned, taken = stream_batch(stream.share, batch), stream_batch(stream.share, batch, ranks.count())
+    if taken != planned:
+        say(f"The stream {stream.name!r} has {taken} samples a step instead of {planned}: as many for each process.")
 
 
 def _is_prepared(store: Store, case: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -103,12 +103,14 @@ class Objective:
         moves: keys of the ModuleDict; no other network changes.
         terms: called with all networks, this step's batches by stream name, and the progress.
         every: taken at every n-th step.
+        rates: by network, what the learning rate is multiplied by where it is not 1.
     """
 
     name: str
     moves: tuple[str, ...]
     terms: Terms
     every: int = 1
+    rates: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -126,11 +128,14 @@ class Trainer:
     ``topology`` is that of ``autofuse.networks`` which a method is made for (None: any will do), ``decoders`` how many
     memory is planned for: a command that names the trainer gets a plan for these.
     ``jitter_mm`` is the largest shift of one modality against the others, in half of the samples.
+    ``masks_each`` says that the method can teach each modality by a mask of its own and find one for each
+    (``segment_each``).
     """
 
     name: ClassVar[str]
     topology: ClassVar[str | None] = None
     decoders: ClassVar[int] = 1
+    masks_each: ClassVar[bool] = False
 
     learning_rate: Weight = 1e-2
     momentum: Share = 0.99
@@ -170,6 +175,13 @@ class Trainer:
         """Logits (B, C, *S) at the resolution of the image; the only thing that prediction calls."""
         raise NotImplementedError
 
+    def segment_each(self, nets: nn.ModuleDict, batch: Batch) -> Tensor:
+        """Logits (B, M, C, *S), each modality's own; what prediction calls where modalities carry masks of their own.
+
+        Those of an absent modality are finite and mean nothing.
+        """
+        raise NotImplementedError
+
     def fuses(self, task: Task) -> bool:
         """Whether ``fused`` gives an image."""
         return False
@@ -183,3 +195,11 @@ class Trainer:
 
         Must be a function of its arguments alone, and must not read values back from the device.
         """
+
+    def watched(self, nets: nn.ModuleDict) -> Mapping[str, float]:
+        """What of its networks' state training notes at the end of each epoch, by name; nothing by default."""
+        return {}
+
+    def remarks(self, before: Mapping[str, float], now: Mapping[str, float]) -> tuple[str, ...]:
+        """What people are told of how ``watched`` changed over an epoch, a sentence each; ``before`` is {} at first."""
+        return ()

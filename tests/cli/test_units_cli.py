@@ -8,11 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from autofuse.cli import tables
 from autofuse.cli.main import main
 from autofuse.cli.parser import parse
-from autofuse.cli.units_answer import order_of
+from autofuse.cli.units_answer import in_units, order_of
 from autofuse.foundation.workspace import Workspace
+from autofuse.road.results import OtherRun, RunReport
 from autofuse.road.run_order import RunOrder
 from autofuse.units.claims import claimed
 from autofuse.units.ledger import Ledger
@@ -97,6 +100,32 @@ def test_what_cannot_be_meant_is_a_usage_error(
     assert main(words) == 2
     assert told in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("option", "divided"),
+    [
+        ("--executor local", True),
+        ("--trainers partial", True),
+        ("--jobs 2", True),
+        ("--fold-minutes 3", True),
+        ("--cases-per-unit 9", True),
+        ("--trainer partial", False),
+        ("--steps 3", False),
+    ],
+)
+def test_any_option_of_units_divides_a_run(option: str, divided: bool) -> None:
+    assert in_units(parse(["run", "D", *option.split()])) == divided
+
+
+def test_other_trainers_are_named_in_the_end(tmp_path: Path) -> None:
+    other = OtherRun(run="3d-partial-1", configuration="3d", trainer="partial", folds=(), held_out_dice=0.5)
+    run = {"dataset": "D", "run": "3d-supervised-2", "configuration": "3d", "trainer": "supervised", "folds": ()}
+    report = RunReport(**run, others=(other,), minutes=1.0)
+    console = Console(width=200)
+    with console.capture() as told:
+        console.print(tables.report(report, tmp_path, tmp_path / "report.html"))
+    assert "3d-partial-1, Dice 0.500 on held-out cases" in told.get()
 
 
 def test_a_run_and_a_worker_with_the_same_options_ask_for_the_same() -> None:

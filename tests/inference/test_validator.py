@@ -57,6 +57,18 @@ def test_a_perfect_network_has_dice_one_and_errors_count(
     assert expected is not None and found.per_class["class 2"] == pytest.approx((1 + expected) / 2)
 
 
+def test_parts_of_several_processes_add_up_to_the_whole(tmp_path: Path) -> None:
+    task = make_task(LABELS, patch=(8, 8, 8))
+    shapes = {"a": (5, 7, 6), "b": (13, 9, 17), "c": (8, 8, 8), "d": (9, 4, 9), "e": (3, 3, 3)}
+    cases = {name: (whole_numbers(shape, 2, 3), whole_numbers(shape, 2, 4)) for name, shape in shapes.items()}
+    cases["e"] = (np.zeros((3, 3, 3)), np.zeros((3, 3, 3)))  # no class is there, so none has a Dice
+    model, store = make_model(task, Voxelwise()), make_store(tmp_path, task, cases)
+    validator = make_validator(store, list(cases), task)
+    for ranks in (2, 3, 7):
+        parts = [validator.part(model.nets, model.trainer, rank, ranks) for rank in range(ranks)]
+        assert validator.result(sum(parts[1:], parts[0])) == validator(model.nets, model.trainer)
+
+
 def test_it_sees_what_prediction_without_mirroring_sees(tmp_path: Path) -> None:
     task = make_task(LABELS, mirror_axes=(0, 1))
     image, truth = np.random.default_rng(1).normal(size=(14, 11, 19)), whole_numbers((14, 11, 19), 2, 2)

@@ -15,7 +15,7 @@ from autofuse.images import Geometry, Image, read_image
 from autofuse.phantom import PhantomOptions, write_phantom
 
 SMALL = PhantomOptions(cases=2, test_cases=0, shape=(32, 40, 36), spacing_mm=(2.0, 1.0, 1.5), noise=0.0, bias=0.0)
-NEW = ("coarse", "narrow", "rotated_degrees", "turned")
+NEW = ("coarse", "narrow", "rotated_degrees", "turned", "warped_mm", "labels_per_modality")
 
 
 def drawn(folder: Path, options: PhantomOptions, case: str = "phantom_001") -> tuple[Image, Image, dict[str, object]]:

@@ -14,8 +14,9 @@ from autofuse.dataset.types import IGNORE
 from autofuse.foundation.errors import DataError, ModelError, ResourceError
 from autofuse.preprocessing import store as store_module
 from autofuse.preprocessing.arrays import read_array, write_array
+from autofuse.preprocessing.labelled_voxels import sampled_voxels
 from autofuse.preprocessing.prepare import prepare_case
-from autofuse.preprocessing.store import CaseRecord, Store, sampled_voxels
+from autofuse.preprocessing.store import CaseRecord, Store
 
 ODD_NAMES = ("Zoë Müller", "it's", 'a "b"', "患者", "semi;colon&", "..", ".hidden", "x" * 240, "a%20b", "-rf")
 

@@ -142,6 +142,33 @@ def test_a_finished_copy_is_kept_and_another_one_refused(
     assert tree_hash(raw) == before
 
 
+def test_what_was_lost_of_a_finished_copy_is_made_anew(
+    trained: tuple[Path, Path, str], copy: tuple[FusedDataset, Path]
+) -> None:
+    (raw, workspace, _), (made, out) = trained, copy
+    fused = out / "imagesTr" / f"{made.training[0].case}_0002.nii.gz"
+    label = out / "labelsTr" / f"{made.training[1].case}.nii.gz"
+    before = fused.read_bytes()
+    fused.write_bytes(before[:50])
+    label.unlink()
+    assert road.fuse_dataset(raw, out, workspace=workspace, device="cpu", workers=0) == made
+    assert fused.read_bytes() == before
+    assert label.read_bytes() == (raw / "labelsTr" / label.name).read_bytes()
+
+
+def test_a_background_that_is_not_zero_is_black_too(trained: tuple[Path, Path, str], tmp_path: Path) -> None:
+    raw, workspace, _ = trained
+    (tmp_path / "new").mkdir()
+    sources = sorted((raw / "imagesTs").glob("test_001_*"))
+    for channel, path in enumerate(sources):
+        image = read_image(path)
+        write_image(tmp_path / "new" / path.name, image.voxels.astype(np.float32) - 7 * (channel + 1), image.geometry)
+    road.fuse(raw, workspace=workspace, images=tmp_path / "new", out=tmp_path / "out", device="cpu")
+    outside = np.all([read_image(path).voxels == 0 for path in sources], axis=0)
+    outside[1:-1, 1:-1, 1:-1] = False
+    assert outside.any() and (read_image(tmp_path / "out" / "test_001.nii.gz").voxels[outside] == 0).all()
+
+
 def test_the_fused_image_alone_is_a_data_set_too(trained: tuple[Path, Path, str], tmp_path: Path) -> None:
     raw, workspace, _ = trained
     out = tmp_path / "Dataset003_Only"

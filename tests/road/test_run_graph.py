@@ -82,9 +82,8 @@ def test_needs_are_what_the_plan_says(plan: Plan) -> None:
     assert needs is not None
     assert (needs.gpus, needs.minutes) == (0, 30.0)
     assert needs.memory_gib == round(plan.named(plan.configuration).memory_gib + 1, 2)
-    on_gpu = needs_of("train", None, RunOrder(device="cuda"), None)
-    assert on_gpu is not None
-    assert on_gpu.gpus == 1
+    four = RunOrder(device="cuda", gpus=4)
+    assert [found.gpus for kind in ("train", "score") if (found := needs_of(kind, None, four, None))] == [4, 1]
 
 
 def test_many_cases_are_many_units_of_the_same_graph(opened: tuple[Dataset, Workspace]) -> None:

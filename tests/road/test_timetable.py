@@ -138,3 +138,15 @@ def test_minutes_are_round_and_never_none() -> None:
     planned = _clock(20, 60).planned_minutes(2)
     assert planned is not None
     assert 0 <= 19 * timetable.PLANNED_SHARE / 2 - planned <= 1.01 * timetable.ROUND_MINUTES
+
+
+def test_fused_images_are_given_their_time(tmp_path: Path) -> None:
+    configuration = _configuration(0.6)
+    plan = _plan(configuration)
+    tables = [
+        divide_time(tmp_path / str(fused), plan, (configuration,), _clock(10.0), folds=1, cases=4, fused=fused)
+        for fused in (0, 3)
+    ]
+    assert tables[0] is not None and tables[1] is not None
+    images = prediction_s(plan, configuration, 3, mirror=False)
+    assert images is not None and tables[1].reserve_s - tables[0].reserve_s == pytest.approx(images, abs=0.11)

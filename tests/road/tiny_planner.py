@@ -101,8 +101,20 @@ class Cascade(Teaching):
         return alone.model_copy(update={"configurations": (low, second), "configuration": "3d_cascade"})
 
 
-_KINDS = (Teaching, LazyChallenger, LazyDefault, Topologies, Cascade)
-ALL: dict[str, type[Teaching]] = {kind.__name__: kind for kind in _KINDS}
+class OwnMasks(Teaching):
+    """A mask for each modality."""
+
+    steps = 3
+
+    def plan(self, fingerprint: Fingerprint, labels: Labels, budget: Budget) -> Plan:
+        """As above, with a head for each modality and the trainer that teaches them."""
+        plan = super().plan(fingerprint, labels, budget.model_copy(update={"topology": "per_modality"}))
+        trainer = TrainerChoice(name="collaboration", fields={"aligned": False, "warm_up": 0.0})
+        return plan.model_copy(update={"masks_per_modality": True, "trainer": trainer, "budget": budget})
+
+
+KINDS = (Teaching, LazyChallenger, LazyDefault, Topologies, OwnMasks, Cascade)
+ALL: dict[str, type[Teaching]] = {kind.__name__: kind for kind in KINDS}
 
 
 def register_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -270,3 +270,39 @@ def test_over_fits_one_small_case() -> None:
         optimiser.step()
     assert batch.target is not None
     assert dice(trainer, nets.eval(), batch, batch.target) > 0.95
+
+
+def test_each_decoder_is_taught_by_its_own_mask_alone() -> None:
+    task = task_of(2)
+    nets, unlabelled = networks(task), example_batch(task, labelled="none", seed=5)
+    batch = example_batch(task)
+    assert batch.target is not None
+    own = torch.stack([batch.target, torch.full_like(batch.target, IGNORE)], 1)
+    terms = terms_of(Collaboration(), nets, task, replace(batch, target=own), unlabelled)
+    (terms["dice"] + terms["cross_entropy"]).backward()
+    network = nets["segmenter"]
+    assert isinstance(network, PerModality)
+    taught, untaught = (
+        [bool(weight.grad is not None and weight.grad.any()) for weight in decoder.parameters()]
+        for decoder in network.decoders
+    )
+    assert any(taught) and not any(untaught)
+
+
+def test_masks_that_are_the_same_teach_as_one_for_all() -> None:
+    task = task_of(2)
+    nets, unlabelled = networks(task), example_batch(task, labelled="none", seed=5)
+    batch = example_batch(task)
+    assert batch.target is not None
+    both = replace(batch, target=torch.stack([batch.target] * 2, 1))
+    one, own = (terms_of(Collaboration(), nets, task, given, unlabelled) for given in (batch, both))
+    assert all(torch.equal(one[name], own[name]) for name in one)
+
+
+def test_each_head_is_predicted_by_itself() -> None:
+    task, trainer = task_of(2), Collaboration()
+    nets, batch = networks(task).eval(), example_batch(task)
+    heads = trainer.segment_each(nets, batch)
+    merged = trainer.segment(nets, batch)
+    assert heads.shape == (2, 2, *merged.shape[1:])
+    torch.testing.assert_close(heads.softmax(2).mean(1), merged.softmax(1))

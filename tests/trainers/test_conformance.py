@@ -211,6 +211,18 @@ class TooBright(SaysItFuses):
 
 
 @dataclass(frozen=True)
+class OneHeadForAll(Good):
+    masks_each: ClassVar[bool] = True
+
+    def learn(self, nets: nn.ModuleDict, batch: Batch, logits: Tensor, target: Tensor) -> Mapping[str, Tensor]:
+        one = target if target.ndim == batch.image.ndim - 1 else target[:, 0]
+        return super().learn(nets, batch, logits, one)
+
+    def segment_each(self, nets: nn.ModuleDict, batch: Batch) -> Tensor:
+        return self.segment(nets, batch)
+
+
+@dataclass(frozen=True)
 class LooksAtMates(Good):
     def logits(self, nets: nn.ModuleDict, batch: Batch) -> Tensor:
         logits: Tensor = nets["net"](batch.image - batch.image.mean(0), batch.present)[0]
@@ -262,6 +274,7 @@ BAD: dict[type[Trainer], tuple[str, str]] = {
     NeedsATarget: ("segmentation_is_sound", "AssertionError"),
     SaysItFuses: ("fused_images_are_sound", "fused() gives nothing"),
     TooBright: ("fused_images_are_sound", "in [0, 1]"),
+    OneHeadForAll: ("each_modality_has_a_head", "(B, M, C, *S)"),
     LooksAtMates: ("samples_do_not_depend_on_their_mates", "mates"),
     Remembers: ("training_repeats", "state"),
     Wanders: ("after_step_repeats", "something else"),

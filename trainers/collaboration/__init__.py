@@ -20,6 +20,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from autofuse.dataset.label_codes import region_membership
 from autofuse.dataset.types import IGNORE
 from autofuse.foundation.errors import UsageError
 from autofuse.losses import Loss, deep_supervision, log_answers
@@ -34,8 +35,12 @@ from autofuse_trainers.collaboration.agreement import (
     semantic_consistency,
     volume_consistency,
 )
+from autofuse_trainers.collaboration.floor import TeacherWatch, dice_on, remarks
 from autofuse_trainers.collaboration.views import another_view, views_of
 from autofuse_trainers.supervised import Supervised
+
+LOOK_EVERY = 5
+"""Steps between two looks at how well the mean teacher does."""
 
 Pooled = Annotated[int, Field(ge=1, le=16)]
 
@@ -54,11 +59,14 @@ class Collaboration(Supervised):
         teacher_weight: of L_MT: each head agrees with the same head of a mean teacher, which sees the image as it is
             while the network sees another view of it (Tarvainen and Valpola, arXiv 1703.01780); 0 for no teacher.
         teacher_decay: share of the teacher that stays at each step.
+        teacher_floor: share of the student's best running Dice on labelled patches; a teacher below it begins anew from
+            the student, and has no weight until it is above it again. 0 for no floor.
         unlabelled_share: of the batch, drawn from all cases, whether labelled or not, without looking at labels.
     """
 
     name: ClassVar[str] = "collaboration"
     topology: ClassVar[str | None] = "per_modality"
+    masks_each: ClassVar[bool] = True
 
     semantic_weight: Weight = 1.0
     anatomical_weight: Weight = 1.0
@@ -70,6 +78,7 @@ class Collaboration(Supervised):
     view_strength: Share = 0.3
     teacher_weight: Weight = 0.0
     teacher_decay: Share = 0.99
+    teacher_floor: Share = 0.5
     unlabelled_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
 
     def streams(self) -> tuple[Stream, ...]:
@@ -95,25 +104,51 @@ class Collaboration(Supervised):
             )
         if self.teacher_weight:
             nets["teacher"] = copy.deepcopy(nets["segmenter"]).requires_grad_(False)
+            if self.teacher_floor:
+                nets["watch"] = TeacherWatch()
         return nets
 
     def after_step(self, nets: nn.ModuleDict, progress: Progress) -> None:
-        """The mean teacher follows: faster at first, so that it forgets how it began."""
+        """The mean teacher follows: faster at first, so that it forgets how it began, and at once where it fell."""
         if not self.teacher_weight:
             return
         decay = min(self.teacher_decay, (progress.step + 1) / (progress.step + 10))
+        fell = None
+        if "watch" in nets:
+            watch = nets["watch"]
+            assert isinstance(watch, TeacherWatch), "networks() makes it"
+            watch.take_in()
+            fell = watch.judge(self.teacher_floor) if self.opened(progress) else None
         for kept, new in zip(nets["teacher"].parameters(), nets["segmenter"].parameters(), strict=True):
             kept.lerp_(new, 1 - decay)
+            if fell is not None:
+                kept.copy_(torch.where(fell, new, kept))
+
+    def watched(self, nets: nn.ModuleDict) -> Mapping[str, float]:
+        """How the mean teacher and the student do on labelled patches, and whether the teacher counts."""
+        if "watch" not in nets:
+            return {}
+        watch = nets["watch"]
+        assert isinstance(watch, TeacherWatch), "networks() makes it"
+        return watch.told()
+
+    def remarks(self, before: Mapping[str, float], now: Mapping[str, float]) -> tuple[str, ...]:
+        """That the mean teacher fell below its floor, or has recovered."""
+        return remarks(before, now, self.teacher_floor) if now else ()
 
     def objectives(self, task: Task) -> tuple[Objective, ...]:
         """One: all terms together."""
         loss, regions = self.loss(task), task.labels.has_regions
+        membership = torch.from_numpy(region_membership(task.labels))
 
         def terms(nets: nn.ModuleDict, batches: Batches, progress: Progress) -> Mapping[str, Tensor]:
             network = nets["segmenter"]
             assert isinstance(network, SeveralHeads), "networks() refuses others"
             labelled, unlabelled = batches["labelled"], batches["unlabelled"]
-            found = self.supervised_terms(network.branches(labelled.inputs(), labelled.presence()), labelled, loss)
+            own = network.branches(labelled.inputs(), labelled.presence())
+            found = self.supervised_terms(own, labelled, loss)
+            if "watch" in nets and progress.step % LOOK_EVERY == 0:
+                self.look(nets, own, labelled, membership, regions)
             branches = self.looked_at(network, unlabelled)
             opened = self.opened(progress)
             if self.semantic_weight:
@@ -122,10 +157,30 @@ class Collaboration(Supervised):
                 found["anatomical"] = self.anatomical_weight * opened * self.anatomical(branches, regions)
             if self.teacher_weight:
                 taught = self.taught(nets["teacher"], unlabelled, branches, regions)
-                found["teacher"] = self.teacher_weight * opened * taught
+                counts = nets["watch"].get_buffer("counts") if "watch" in nets else 1.0
+                found["teacher"] = self.teacher_weight * opened * counts * taught
             return found
 
         return (Objective("segmentation", moves=("segmenter",), terms=terms),)
+
+    def look(self, nets: nn.ModuleDict, own: Branches, batch: Batch, membership: Tensor, regions: bool) -> None:
+        """Leave with the watch how well student and teacher find what is labelled in a batch."""
+        watch, teacher = nets["watch"], nets["teacher"]
+        assert isinstance(watch, TeacherWatch) and isinstance(teacher, SeveralHeads), "networks() makes them"
+        with torch.no_grad():
+            said = teacher.branches(batch.inputs(), batch.presence())
+            targets = [batch.target_of(modality) for modality in range(len(own.specific))]
+            members = membership.to(batch.image.device)
+            student_dice, teacher_dice = (
+                dice_on(
+                    [structures(levels[0], regions=regions) for levels in branches.specific],
+                    targets,
+                    members,
+                    branches.presence,
+                )
+                for branches in (own, said)
+            )
+        watch.seen = student_dice, teacher_dice
 
     def looked_at(self, network: SeveralHeads, batch: Batch) -> Branches:
         """What each modality says of cases without labels: one alone of two views, all of one that no teacher has."""
@@ -142,14 +197,21 @@ class Collaboration(Supervised):
         return progress.ramp(self.ramp, self.warm_up)
 
     def supervised_terms(self, branches: Branches, batch: Batch, loss: Loss) -> dict[str, Tensor]:
-        """Dice and cross-entropy, mean over the heads; each answers for what its modality sees."""
-        assert batch.target is not None, "the stream asks for labelled cases"
+        """Dice and cross-entropy, mean over the heads; each answers for what its modality sees, by the mask of its
+        modality where each has its own."""
         found: dict[str, Tensor] = {}
         for modality, levels in enumerate(branches.specific):
-            target = torch.where(branches.presence[:, modality], batch.target, IGNORE)
+            target = torch.where(branches.presence[:, modality], batch.target_of(modality), IGNORE)
             for name, value in deep_supervision(levels, target, loss).items():
                 found[name] = found[name] + value if name in found else value
         return {name: value / len(branches.specific) for name, value in found.items()}
+
+    def segment_each(self, nets: nn.ModuleDict, batch: Batch) -> Tensor:
+        """Logits (B, M, C, *S) of the modalities' own heads."""
+        network = nets["segmenter"]
+        assert isinstance(network, SeveralHeads), "networks() refuses others"
+        branches = network.branches(batch.inputs(), batch.presence())
+        return torch.stack([levels[0] for levels in branches.specific], 1)
 
     def semantic(self, branches: Branches) -> Tensor:
         """L_CSC of the modalities' bottlenecks, before they are fused."""

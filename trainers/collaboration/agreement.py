@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from autofuse.foundation import ranks
+
 TINY = 1e-6
 POOLS: dict[int, Callable[[Tensor, Any], Tensor]] = {2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
 
@@ -90,7 +92,7 @@ def _each_against_others(stacked: Tensor, present: Tensor, apart: Callable[[Tens
         counts = (present[:, modality] & (present.sum(1) > 1)).to(stacked.dtype)
         total = total + (apart(stacked[:, modality], others) * counts).sum()
         pairs = pairs + counts.sum()
-    return total / pairs.clamp(min=1)
+    return total / ranks.mean_count(pairs)
 
 
 def _rows(features: Tensor, pooled: int) -> Tensor:

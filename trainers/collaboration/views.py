@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from autofuse.foundation import ranks
 from autofuse.networks.fusing import SeveralHeads
 from autofuse.networks.heads import Branches
 from autofuse.sampling.batch import Batch
@@ -22,9 +23,9 @@ def another_view(image: Tensor, strength: float) -> Tensor:
     shape = (*image.shape[:2], *(1,) * (image.ndim - 2))
 
     def drawn() -> Tensor:
-        return 2 * torch.rand(shape, device=image.device, dtype=image.dtype) - 1
+        return 2 * ranks.rand(*shape, device=image.device, dtype=image.dtype) - 1
 
-    noise = torch.randn_like(image) * (0.5 * strength * drawn().abs())
+    noise = ranks.randn(*image.shape, device=image.device, dtype=image.dtype) * (0.5 * strength * drawn().abs())
     seen: Tensor = image * (1 + strength * drawn()) + strength * drawn() + noise
     return torch.where(image == 0, image, seen)
 

@@ -49,6 +49,7 @@ class Fuse4Seg(Supervised):
         fusion_weight: λ; intensity_weight, gradient_weight, decomposition_weight: of the terms of L_fuse.
         aggregate: what the fused image departs from: the mean, the brightest modality, or the mean by saliency.
         sees: whether the follower sees the fused image alone, or the modalities too.
+        leader_rate: what the leader's learning rate is multiplied by.
         leader_width: channels of the leader's features, even; None for as many as planned memory holds.
         unroll_rate: of the follower's imagined step under ``unrolled``.
     """
@@ -58,13 +59,14 @@ class Fuse4Seg(Supervised):
 
     bilevel: Bilevel = "first_order"
     follower_steps: Annotated[int, Field(ge=1, le=100)] = 5
-    warm_up: Share = 0.05
-    fusion_weight: Weight = 0.1
+    warm_up: Share = 0.0
+    fusion_weight: Weight = 0.01
     intensity_weight: Weight = 1.0
     gradient_weight: Weight = 10.0
     decomposition_weight: Weight = 2.0
     aggregate: Aggregate = "mean"
     sees: Literal["fused", "fused_and_sources"] = "fused"
+    leader_rate: Weight = 1.0
     leader_width: Annotated[int, Field(ge=2, le=64, multiple_of=2)] | None = None
     unroll_rate: Weight = 0.01
 
@@ -102,7 +104,7 @@ class Fuse4Seg(Supervised):
 
     def objectives(self, task: Task) -> tuple[Objective, ...]:
         """The follower's and the leader's; one for both together where they are not two."""
-        loss = self.loss(task)
+        loss, slowly = self.loss(task), {FUSER: self.leader_rate}
 
         def together(nets: nn.ModuleDict, batches: Batches, progress: Progress) -> Mapping[str, Tensor]:
             fused = self.fuse(nets, batches[LOWER])
@@ -126,10 +128,10 @@ class Fuse4Seg(Supervised):
         if self.bilevel == "fixed":
             return (Objective("segmentation", moves=(SEGMENTER,), terms=together),)
         if self.bilevel == "joint":
-            return (Objective("segmentation", moves=(FUSER, SEGMENTER), terms=together),)
+            return (Objective("segmentation", moves=(FUSER, SEGMENTER), terms=together, rates=slowly),)
         return (
             Objective("segmentation", moves=(SEGMENTER,), terms=follow),
-            Objective("fusion", moves=(FUSER,), terms=lead),
+            Objective("fusion", moves=(FUSER,), terms=lead, rates=slowly),
         )
 
     def fusion_terms(self, fused: Fused, progress: Progress) -> Terms:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from autofuse.foundation import ranks
+
 LARGEST_CORRECTION = 1.0
 """Close to the follower's optimum the ratio below grows without bound; so far it is believed."""
 
@@ -43,6 +45,8 @@ def ratio(upper: Tensor, lower: Tensor, follower: Sequence[Tensor]) -> Tensor:
     pairs = [(a.float(), b.float()) for a, b in zip(above, below, strict=True) if a is not None and b is not None]
     if not pairs:
         return torch.zeros_like(lower.detach())
+    means = ranks.means_over_ranks([gradient for pair in pairs for gradient in pair])
+    pairs = list(zip(means[::2], means[1::2], strict=True))
     shared = torch.stack([(a * b).sum() for a, b in pairs]).sum()
     length = torch.stack([b.square().sum() for _, b in pairs]).sum()
     found = shared / (length + TINY)
@@ -59,7 +63,6 @@ def one_step_ahead(loss: LossOf, follower: nn.Module, rate: float) -> dict[str, 
     """
     weights = dict(follower.named_parameters())
     gradients = torch.autograd.grad(loss(weights), list(weights.values()), create_graph=True, allow_unused=True)
-    return {
-        name: weight if gradient is None else weight - rate * gradient
-        for (name, weight), gradient in zip(weights.items(), gradients, strict=True)
-    }
+    found = {name: gradient for name, gradient in zip(weights, gradients, strict=True) if gradient is not None}
+    means = dict(zip(found, ranks.means_over_ranks(list(found.values())), strict=True))
+    return {name: weight - rate * means[name] if name in means else weight for name, weight in weights.items()}

@@ -20,6 +20,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from autofuse.foundation import ranks
 from autofuse.foundation.errors import UsageError
 from autofuse.losses import deep_supervision, divergence_from, log_answers
 from autofuse.networks import build_network
@@ -98,7 +99,7 @@ class PseudoLabels(Partial):
 
     def pseudo_term(self, first: Tensor, second: Tensor) -> Tensor:
         """Mean divergence of both decoders from their mixture; log-probabilities (B, G, K, *S), a scalar."""
-        share = torch.rand(first.shape[0], *(1,) * (first.ndim - 1), device=first.device)
+        share = ranks.rand(first.shape[0], *(1,) * (first.ndim - 1), device=first.device)
         goal = share * first.detach().exp() + (1 - share) * second.detach().exp()
         parts = [divergence_from(goal, head, by_certainty=self.by_certainty) for head in (first, second)]
         return torch.stack(parts).mean()
@@ -110,6 +111,6 @@ def dropped(features: Sequence[Tensor], share: float) -> list[Tensor]:
         return list(features)
     found = []
     for level in features:
-        kept = torch.rand(*level.shape[:2], *(1,) * (level.ndim - 2), device=level.device) >= share
+        kept = ranks.rand(*level.shape[:2], *(1,) * (level.ndim - 2), device=level.device) >= share
         found.append(level * (kept / (1 - share)).to(level.dtype))
     return found
