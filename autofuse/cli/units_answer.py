@@ -152,11 +152,9 @@ def unit_answer(options: Namespace) -> Answer:
     from autofuse.road.unit_work import do_unit
 
     if options.parent is not None:
-        import signal
+        from autofuse.foundation.worker_process import stop_with_parent
 
-        from autofuse.foundation.worker_process import end_with_parent
-
-        end_with_parent(options.parent, signal.SIGTERM)
+        stop_with_parent(options.parent)
     made = do_unit(
         options.dataset,
         options.unit,

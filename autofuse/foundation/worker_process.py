@@ -8,6 +8,7 @@ import pickle
 import signal
 import sys
 from multiprocessing.connection import Connection
+from types import FrameType
 
 _PR_SET_PDEATHSIG = 1
 
@@ -18,6 +19,24 @@ def end_with_parent(parent_pid: int, how: signal.Signals = signal.SIGKILL) -> No
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, how)
     if os.getppid() != parent_pid:
         os._exit(1)
+
+
+def stop_with_parent(parent_pid: int) -> None:
+    """Have this process get one SIGTERM, as a polite stop, when its parent ends; leave at once if it has ended already.
+
+    One, for the kernel sends its signal once for each thread of the parent that had this process for a while, and a
+    second SIGTERM ends a training without its state being saved.
+    """
+    told = False
+
+    def tell(_number: int, _frame: FrameType | None) -> None:
+        nonlocal told
+        if not told:
+            told = True
+            signal.raise_signal(signal.SIGTERM)
+
+    signal.signal(signal.SIGUSR2, tell)
+    end_with_parent(parent_pid, signal.SIGUSR2)
 
 
 def main(descriptor: int, parent_pid: int) -> None:
