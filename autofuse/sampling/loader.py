@@ -113,7 +113,7 @@ class Loader(Iterator[dict[str, Batch]]):
         if not self._pace.settled:
             return
         readers = self._pace.readers(cpu_threads())
-        log().info("Crops are read by %d threads.", readers)
+        log().info("Threads that read crops: %d", readers)
         self._pace, self.prefetch = None, max(self.prefetch, readers + 1)
         if readers != THREADS:
             self._pool.shutdown(wait=False)  # what it was asked for it still brings

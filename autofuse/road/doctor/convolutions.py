@@ -18,7 +18,7 @@ BATCH, CHANNELS, TAPS = 2, 32, 27
 EDGE = {"cpu": 32, "cuda": 96}
 _ENOUGH_S = 0.35
 _MOST_ROUNDS = 20
-_PROBE = 2
+_PROBE = 4
 """Edges are so many times shorter in a first try, which shows what is too slow to be waited for."""
 _TOO_SLOW_S = 3.0
 _PATIENCE_S = 12.0

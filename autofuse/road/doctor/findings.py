@@ -167,6 +167,7 @@ def _disk(seen: Diagnosis) -> Iterator[Finding]:
     remedy = "Put the workspace elsewhere: --workspace DIR"
     if disk.problem is not None:
         yield _warn("disk", f"Nothing can be written into {disk.folder}: {disk.problem}.", remedy)
+        return
     if disk.network:
         what = f"{disk.folder} lies on another machine ({disk.kind}): every crop comes over the network."
         yield _warn("disk", what, f"{remedy} on a disk of this machine")
