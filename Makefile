@@ -12,10 +12,10 @@ LINKS := .types/autofuse_planners .types/autofuse_trainers
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 1); echo $$(( n > 4 ? 4 : n )))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports unit test-cluster test-distributed bench docs clean
+.PHONY: help setup demo test lint types imports unit test-cluster test-distributed bench bench-growth bench-picture docs clean
 
 help: ## say what can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 setup: $(STAMP) $(LINKS) ## make the virtual environment with everything in it (done once)
 
@@ -67,6 +67,13 @@ test-distributed: setup ## tests of several processes that train one model, with
 bench: setup ## time every stage beside nnU-Net (which gets an environment of its own)
 	@echo "== Benchmarks: a while; results land in benchmarks/results"
 	@$(BIN)/python benchmarks/against_nnunet.py
+
+bench-growth: setup ## how cost grows with cases, files, voxels, classes, modalities, members; a giant case
+	@echo "== Growth: ten thousand cases and a case of 1024 x 1024 x 600; ten minutes or more, 8 GiB of memory"
+	@$(BIN)/python benchmarks/growth.py all
+
+bench-picture: setup ## draw the figures of the benchmarks as one picture for the README
+	@$(BIN)/python benchmarks/picture.py
 
 docs: setup ## write the pages of documentation/reference that are made from the program itself
 	@$(BIN)/python -m autofuse.cli.reference documentation/reference/cli.md

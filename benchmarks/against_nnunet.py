@@ -15,7 +15,6 @@ import argparse
 import json
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -23,11 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bare_limits import measure_limits
 from measure import Usage, measure
+from nnunet_environment import nnunet_environment
 from results_file import keep
 
 HERE = Path(__file__).resolve().parent
-NNUNET = "nnunetv2==2.8.1"
 _PHANTOM_ID = 801
 
 HELP_COMMANDS = {
@@ -76,6 +76,7 @@ class Bench:
         shutil.copytree(raw, self.raw)
         self.workspace = scratch / "workspace"
         self.scratch = scratch
+        self.asked = scratch / "nnunet.json"
 
     def ours(self, *arguments: str) -> Usage:
         """Usage of one autofuse command."""
@@ -114,23 +115,76 @@ class Bench:
 
     def training(self, steps: int) -> tuple[dict[str, Any], Row]:
         """Seconds per step of both at nnU-Net's patch and network, each beside its bare network's."""
-        peer = [str(self.nnunet_env / "bin" / "python"), str(HERE / "nnunet_peer.py"), str(_PHANTOM_ID), str(steps)]
-        theirs = measure(peer, self.log, self.environment)
-        facts = _last_json(self.log)
-        ask = self.scratch / "nnunet.json"
-        ask.write_text(json.dumps(facts))
-        mine = [str(HERE / "autofuse_peer.py"), str(self.raw), str(self.workspace), str(ask), str(steps)]
-        ours = measure([sys.executable, *mine], self.log)
-        answer = _last_json(self.log)
+        theirs, facts = self.their_peer("steps", str(_PHANTOM_ID), str(steps))
+        self.asked.write_text(json.dumps(facts))
+        ours, answer = self.our_peer("autofuse_peer", str(self.raw), str(self.workspace), str(self.asked), str(steps))
         return {"nnunet": facts, "autofuse": answer}, Row("training run", ours, theirs)
+
+    def our_peer(self, script: str, *words: str) -> tuple[Usage, dict[str, Any]]:
+        """Usage of one of the scripts beside this one, and the JSON that it printed."""
+        usage = measure([sys.executable, str(HERE / f"{script}.py"), *words], self.log)
+        return usage, _last_json(self.log)
+
+    def their_peer(self, *words: str) -> tuple[Usage, dict[str, Any]]:
+        """The same of nnU-Net's side, in its environment."""
+        command = [str(self.nnunet_env / "bin" / "python"), str(HERE / "nnunet_peer.py"), *words]
+        usage = measure(command, self.log, self.environment)
+        return usage, _last_json(self.log)
+
+    def prepared(self) -> dict[str, Any]:
+        """How far both tools' prepared cases lie from each other, for the same spacing and normalisation."""
+        return self.our_peer("autofuse_same", "prepared", str(self.raw), str(self.workspace), str(self.asked))[1]
+
+    def around(self, facts: Mapping[str, Any], cases: int) -> dict[str, Any]:
+        """Seconds a case that prediction spends beside the network: read, prepare, tile, export, write."""
+        inputs = self.some_cases("several_cases", cases)
+        run = facts["autofuse"]["run"]
+        ours = ("predict", str(self.raw), str(self.workspace), run, str(self.scratch / "around_ours"), str(inputs))
+        theirs = ("predict", facts["nnunet"]["model_folder"], str(self.scratch / "around_theirs"), str(inputs))
+        found = {"autofuse": self.our_peer("autofuse_same", *ours)[1], "nnunet": self.their_peer(*theirs)[1]}
+        beside = {side: (item["whole_s"] - item["network_s"]) / cases for side, item in found.items()}
+        return {**found, "cases": cases, "beside_s": beside, "ratio": beside["nnunet"] / beside["autofuse"]}
+
+    def taught(self, steps: int) -> dict[str, Any]:
+        """Held-out Dice of both after the same number of steps with the same patch, batch and network."""
+        folders = {side: self.scratch / f"taught_{side}" for side in ("nnunet", "autofuse")}
+        _, theirs = self.their_peer("teach", str(_PHANTOM_ID), str(steps), str(folders["nnunet"]))
+        # nnU-Net trains whole epochs: as many steps as it really took.
+        length = str(theirs["steps"])
+        place = (str(self.raw), str(self.workspace), str(self.asked))
+        _, ours = self.our_peer("autofuse_same", "teach", *place, length, str(folders["autofuse"]))
+        if ours["held_out"] != theirs["held_out"]:
+            raise RuntimeError("The two tools hold out other cases, so their Dice says nothing.")
+        scores = {side: self.dice(folder) for side, folder in folders.items()}
+        return {"autofuse": {**ours, "dice": scores["autofuse"]}, "nnunet": {**theirs, "dice": scores["nnunet"]}}
+
+    def dice(self, masks: Path) -> float:
+        """Mean over classes of the mean Dice of these masks, judged by the data set's labels."""
+        from autofuse import road
+
+        scores, _ = road.evaluate(self.raw, workspace=self.workspace, predictions=masks, out=masks / "scores")
+        assert scores.mean_dice is not None
+        return scores.mean_dice
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes that preparing reads and writes, for the bare disk to be set beside it."""
+        raw = [file for name in ("imagesTr", "labelsTr") for file in (self.raw / name).iterdir()]
+        made = [file for file in self.workspace.rglob("prepared/**/*") if file.is_file()]
+        return {"read": sum(file.stat().st_size for file in raw), "written": sum(file.stat().st_size for file in made)}
+
+    def some_cases(self, name: str, count: int) -> Path:
+        """A folder with the images of the first cases."""
+        inputs = self.scratch / name
+        inputs.mkdir()
+        for first in sorted((self.raw / "imagesTr").glob("*_0000.nii.gz"))[:count]:
+            case = first.name.removesuffix("_0000.nii.gz")
+            for image in (self.raw / "imagesTr").glob(f"{case}_*.nii.gz"):
+                shutil.copy(image, inputs)
+        return inputs
 
     def prediction(self, facts: Mapping[str, Any]) -> list[Row]:
         """One case, cold start to written mask, with and without mirroring."""
-        inputs = self.scratch / "one_case"
-        inputs.mkdir()
-        first = sorted((self.raw / "imagesTr").glob("*_0000.nii.gz"))[0].name.removesuffix("_0000.nii.gz")
-        for image in (self.raw / "imagesTr").glob(f"{first}_*.nii.gz"):
-            shutil.copy(image, inputs)
+        inputs = self.some_cases("one_case", 1)
         rows = []
         for stage, our_flag, their_flag in (
             ("predict, no mirroring", ["--no-mirror"], ["--disable_tta"]),
@@ -157,24 +211,6 @@ def _last_json(log: Path) -> dict[str, Any]:
             found: dict[str, Any] = json.loads(line)
             return found
     raise RuntimeError(f"no result in {log}")
-
-
-def nnunet_environment(option: str | None) -> Path:
-    """An environment that holds nnU-Net; made once, with the same torch as ours."""
-    if option:
-        return Path(option)
-    folder = HERE / ".venv-nnunet"
-    if not (folder / "bin" / "nnUNetv2_train").exists():
-        import torch
-
-        sys.stderr.write("Installing nnU-Net into an environment of its own (some minutes) ...\n")
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        constraint = folder / "constraints.txt"
-        constraint.write_text(f"torch=={torch.__version__.split('+')[0]}\n")
-        install = [str(folder / "bin" / "pip"), "install", "--quiet", "-c", str(constraint)]
-        subprocess.run([*install, constraint.read_text().strip()], check=True)
-        subprocess.run([*install, NNUNET], check=True)
-    return folder
 
 
 def phantom(folder: Path) -> Path:
@@ -206,7 +242,9 @@ def main() -> None:
     parser.add_argument("--dataset", type=Path, help="raw data set; default: a phantom")
     parser.add_argument("--nnunet-env", help="virtual environment that holds nnunetv2")
     parser.add_argument("--steps", type=int, default=5, help="training steps to time")
-    parser.add_argument("--repeats", type=int, default=3, help="repeats of the start-up times")
+    parser.add_argument("--repeats", type=int, default=3, help="repeats of the start-up times; 0 leaves them out")
+    parser.add_argument("--around-cases", type=int, default=3, help="cases to time prediction beside the network with")
+    parser.add_argument("--train-steps", type=int, default=0, help="train both for so long and compare Dice; 0: do not")
     parser.add_argument("--name", default="against_nnunet", help="name of the results file")
     options = parser.parse_args()
     environment = nnunet_environment(options.nnunet_env)
@@ -214,22 +252,41 @@ def main() -> None:
         scratch = Path(folder)
         raw = options.dataset or phantom(scratch / "phantom")
         bench = Bench(raw, environment, scratch, options.repeats)
+        more: dict[str, Any] = {"limits": measure_limits(scratch).as_dict()}
         try:
-            rows = bench.start_up() + bench.before_training()
+            rows = (bench.start_up() if options.repeats else []) + bench.before_training()
             steps, training = bench.training(options.steps)
+            more["prepared"] = bench.prepared()
             rows += [training, *bench.prediction(steps)]
+            more["around"] = bench.around(steps, options.around_cases)
+            more["preprocess_bytes"] = bench.sizes()
+            if options.train_steps:
+                more["taught"] = bench.taught(options.train_steps)
         except RuntimeError:
             sys.stderr.write(bench.log.read_text(errors="replace")[-4000:])
             raise
     show(rows, steps)
-    keep_rows(options.name, rows, steps)
+    show_more(more)
+    keep_rows(options.name, rows, steps, more)
 
 
-def keep_rows(name: str, rows: list[Row], steps: Mapping[str, Any]) -> None:
+def show_more(more: Mapping[str, Any]) -> None:
+    """What is no row of the table, on stdout."""
+    write, around, same = sys.stdout.write, more["around"], more["prepared"]
+    write(f"prediction beside the network, a case: {around['beside_s']['autofuse']:.3f} s against ")
+    write(f"{around['beside_s']['nnunet']:.3f} s, {around['ratio']:.1f}x\n")
+    write(f"prepared images differ by at most {same['largest_difference']:.2g}; ")
+    write(f"{same['equal_labels']:.4%} of the labels are equal\n")
+    for side in ("autofuse", "nnunet") if "taught" in more else ():
+        item = more["taught"][side]
+        write(f"{side}: Dice {item['dice']:.3f} after {item['steps']} steps, {item['trained_s']:.0f} s\n")
+
+
+def keep_rows(name: str, rows: list[Row], steps: Mapping[str, Any], more: Mapping[str, Any]) -> None:
     """Write the figures to the results."""
     kept = ("step_s", "bare_step_s", "patch", "batch", "features", "precision")
     timing = {side: {key: facts[key] for key in kept if key in facts} for side, facts in steps.items()}
-    keep(name, {"rows": [row.as_dict() for row in rows], "training_steps": timing})
+    keep(name, {"rows": [row.as_dict() for row in rows], "training_steps": timing, **more})
 
 
 if __name__ == "__main__":

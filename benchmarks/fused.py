@@ -41,8 +41,15 @@ from results_file import keep
 from autofuse.dataset.opening import open_dataset
 
 MODES = ("joint", "first_order", "gauss_newton", "unrolled")
-SWEPT = ((0.1, 0.05, 0.01), (0.1, 0.05, 0.1), (0.0, 0.05, 0.1), (0.1, 0.0, 1.0), (0.01, 0.0, 1.0), (0.0, 0.0, 1.0))
-"""Weight of the fusion loss, share of the training in which nothing else counts, the leader's rate."""
+SWEPT = (
+    (0.1, 0.05, 0.01, 0.0),
+    (0.1, 0.05, 0.1, 0.0),
+    (0.0, 0.05, 0.1, 0.0),
+    (0.01, 0.0, 1.0, 0.0),
+    (0.0, 0.0, 1.0, 0.0),
+    (0.01, 0.0, 1.0, 0.3),
+)
+"""Weight of the fusion loss, share of the training in which nothing else counts, the leader's rate, when it starts."""
 SWEPT_MODE = "joint"
 
 
@@ -115,9 +122,9 @@ def sweep(options: argparse.Namespace) -> dict[str, Any]:
 
 def _swept() -> Iterator[tuple[Arm, dict[str, float]]]:
     yield ARMS["mean"], {}
-    for weight, warm_up, rate in SWEPT:
-        values = {"fusion_weight": weight, "warm_up": warm_up, "leader_rate": rate}
-        yield fusing(f"sweep_{weight:g}_{warm_up:g}_{rate:g}", bilevel=SWEPT_MODE, **values), values
+    for weight, warm_up, rate, start in SWEPT:
+        values = {"fusion_weight": weight, "warm_up": warm_up, "leader_rate": rate, "leader_start": start}
+        yield fusing(f"sweep_{weight:g}_{warm_up:g}_{rate:g}_{start:g}", bilevel=SWEPT_MODE, **values), values
 
 
 def cost(options: argparse.Namespace) -> dict[str, Any]:

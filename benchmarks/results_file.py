@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 import time
@@ -13,6 +14,19 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 
 
+def machine() -> dict[str, Any]:
+    """Processor, cores that this process may use, memory and Python."""
+    facts = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    model = next((line.split(":", 1)[1].strip() for line in facts if line.startswith("model name")), "")
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "processor": model or platform.processor() or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(memory_bytes / (1 << 30), 1),
+        "python": platform.python_version(),
+    }
+
+
 def keep(name: str, figures: Mapping[str, Any]) -> Path:
     """Write the figures with date, commit and machine, so that later ones can be set beside them; the file's path."""
     git = ["git", "rev-parse", "--short", "HEAD"]
@@ -20,7 +34,7 @@ def keep(name: str, figures: Mapping[str, Any]) -> Path:
     results = {
         "date": time.strftime("%Y-%m-%d"),
         "commit": commit.stdout.strip(),
-        "machine": {"processor": platform.processor() or platform.machine(), "python": platform.python_version()},
+        "machine": machine(),
         **figures,
     }
     path = HERE / "results" / f"{name}.json"

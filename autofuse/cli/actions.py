@@ -12,6 +12,7 @@ from autofuse.cli import dicom, given, tables
 from autofuse.cli import result_actions as results
 from autofuse.cli import units_answer as units
 from autofuse.cli.answers import Answer, answer
+from autofuse.cli.doctor_answer import doctor_answer
 from autofuse.cli.pilot_answer import pilot_answer
 from autofuse.cli.submit_answer import submit_answer, with_submission
 from autofuse.foundation.errors import DataError, PartialError
@@ -42,7 +43,7 @@ def _fingerprint(options: Namespace) -> Answer:
 def _plan(options: Namespace) -> Answer:
     plan = road.plan(
         options.dataset,
-        memory_gib=options.memory,
+        **given.memory(options),
         minutes=options.minutes,
         planner=options.planner,
         **given.wishes(options),
@@ -80,7 +81,13 @@ def _preprocess(options: Namespace) -> Answer:
 
 
 def _train(options: Namespace) -> Answer:
-    fold = road.train(options.dataset, fold=options.fold, **given.method(options), **given.case_work(options))
+    fold = road.train(
+        options.dataset,
+        fold=options.fold,
+        **given.memory(options),
+        **given.method(options),
+        **given.case_work(options),
+    )
     assert fold.finished is not None
     return answer(
         fold.finished,
@@ -99,7 +106,7 @@ def _run(options: Namespace) -> Answer:
     report = road.run(
         options.dataset,
         folds=options.folds,
-        memory_gib=options.memory,
+        **given.memory(options),
         planner=options.planner,
         **given.wishes(options),
         **given.pilot(options),
@@ -209,5 +216,6 @@ ACTIONS: dict[str, Callable[[Namespace], Answer]] = {
     "from-dicom": dicom.from_dicom,
     "to-dicom-seg": dicom.to_dicom_seg,
     "demo": _demo,
+    "doctor": doctor_answer,
     "info": _info,
 }

@@ -28,6 +28,11 @@ def method(options: Namespace) -> dict[str, Any]:
     }
 
 
+def memory(options: Namespace) -> dict[str, Any]:
+    """The memory dial, by the name that was used."""
+    return {"memory_gib": options.memory, "vram_gib": options.vram}
+
+
 def wishes(options: Namespace) -> dict[str, Any]:
     """What is wished of a plan."""
     return {"expect_missing": options.expect_missing, "want_fused": options.want_fused, "topology": options.topology}

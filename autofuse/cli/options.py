@@ -9,6 +9,7 @@ from autofuse.cli import dicom, quantities
 from autofuse.cli import result_options as results
 from autofuse.cli import shared_options as shared
 from autofuse.cli import units_options as units
+from autofuse.cli.doctor_options import doctor_options
 
 DEFAULT_DEMO = "autofuse_demo"
 
@@ -50,6 +51,7 @@ def _train(parser: ArgumentParser) -> None:
         "-f", "--fold", type=quantities.whole, default=0, metavar="K", help="which fold is held out (default: 0)"
     )
     shared.method(parser)
+    shared.memory(parser)
     parser.add_argument(
         "--minutes", type=quantities.minutes, metavar="N", help="train for this long, whatever the steps"
     )
@@ -190,5 +192,6 @@ OPTIONS: dict[str, Callable[[ArgumentParser], None]] = {
     "from-dicom": dicom.add_from_dicom,
     "to-dicom-seg": dicom.add_to_dicom_seg,
     "demo": _demo,
+    "doctor": doctor_options,
     "info": _info,
 }

@@ -52,11 +52,26 @@ def device(parser: ArgumentParser) -> None:
     )
 
 
+def memory(parser: ArgumentParser) -> None:
+    """The memory dial, under both its names."""
+    dial = parser.add_mutually_exclusive_group()
+    dial.add_argument(
+        "--memory",
+        type=quantities.memory_gib,
+        metavar="AMOUNT",
+        help="memory that training may use, such as 8GiB: RAM, or the GPU's own where there is one",
+    )
+    dial.add_argument(
+        "--vram",
+        type=quantities.memory_gib,
+        metavar="AMOUNT",
+        help="the same for a GPU, such as 11GiB; refused where training computes on the CPU",
+    )
+
+
 def dials(parser: ArgumentParser, minutes: str) -> None:
     """Memory, time, and what is wished of a plan; ``minutes`` says what the time is for."""
-    parser.add_argument(
-        "--memory", type=quantities.memory_gib, metavar="AMOUNT", help="memory that training may use, such as 8GiB"
-    )
+    memory(parser)
     parser.add_argument("--minutes", type=quantities.minutes, metavar="N", help=minutes)
     parser.add_argument("--planner", metavar="NAME", help="who decides: a registered planner (default: default)")
     parser.add_argument(

@@ -308,6 +308,18 @@ VERBS: tuple[Verb, ...] = (
         (("autofuse demo", "in ./autofuse_demo, under five minutes on two cores"),),
     ),
     Verb(
+        "doctor",
+        "measure this machine, and say what slows it down",
+        "Measures in seconds how fast this machine convolves (in each precision and memory layout), writes and reads "
+        "the workspace's disk, brings crops from a prepared store and augments them, beside what a training step "
+        "needs. Warns of known regressions and of what does not fit, and proposes options with reasons. Leaves nothing "
+        "behind. Warnings are no failure: it ends with exit code 0.",
+        (
+            ("autofuse doctor", "this machine, and the disk of the default workspace"),
+            ("autofuse doctor --workspace /data/work --json", "another disk; for programs"),
+        ),
+    ),
+    Verb(
         "info",
         "show versions, the machine, and what a workspace holds",
         "Prints versions, cores, memory and precision of this machine, the planners, trainers and "

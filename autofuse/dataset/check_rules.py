@@ -170,11 +170,12 @@ def _mixed_axes(seen: Sequence[CaseInspection], findings: Findings) -> None:
 
 def _odd_grids(dataset: Dataset, seen: Sequence[CaseInspection], findings: Findings) -> None:
     """A modality on a grid of its own in a few cases only: rather a wrong header than another protocol."""
+    images = {case.id: case.images for case in (*dataset.test_cases, *dataset.cases)}
     for channel, modality in enumerate(dataset.modalities):
         having = [case for case in seen if case.own_grids and case.images[channel] is not None]
         own = [case for case in having if case.own_grids[channel]]
         for case in own if len(own) <= ODD_GRIDS * len(having) else ():
-            image = dataset.case(case.id).images[channel]
+            image = images[case.id][channel]
             findings.warn(
                 "odd grid",
                 f"{modality.name} lies on a grid of its own in few cases only.",

@@ -60,7 +60,12 @@ def decode_labels(indices: NDArray[Any], labels: Labels) -> NDArray[Any]:
     largest = max(*values, labels.ignore or 0)
     # IGNORE is -1, and so picks the last entry.
     table = np.array([*values, labels.ignore or 0], np.uint8 if largest < 256 else np.uint16)
-    return np.take(table, indices)
+    decoded = np.empty(indices.shape, table.dtype)
+    source, target = indices.reshape(-1), decoded.reshape(-1)
+    # numpy widens indices to 64 bits: of a whole case that is more than everything else a prediction holds.
+    for start in range(0, source.size, _BLOCK_VOXELS):
+        np.take(table, source[start : start + _BLOCK_VOXELS], out=target[start : start + _BLOCK_VOXELS], mode="wrap")
+    return decoded
 
 
 def region_membership(labels: Labels, classes: Sequence[LabelClass] = ()) -> NDArray[np.bool_]:

@@ -36,7 +36,7 @@ def tune_allocator() -> bool:
 def cpu_threads() -> int:
     """Processors that this process may use: its affinity, and a container's quota if there is one."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_number("cpu.max")
+    quota = control_group_number("cpu.max")
     if quota is not None:
         count = min(count, max(1, round(quota)))
     return max(1, count)
@@ -44,8 +44,8 @@ def cpu_threads() -> int:
 
 def available_memory_gib() -> float:
     """RAM that can still be taken, in GiB: what the kernel calls available, within a container's limit."""
-    free = _meminfo_bytes("MemAvailable")
-    limit, used = _cgroup_number("memory.max"), _cgroup_number("memory.current")
+    free = meminfo_bytes("MemAvailable")
+    limit, used = control_group_number("memory.max"), control_group_number("memory.current")
     if limit is not None and used is not None:
         free = min(free, max(0.0, limit - used))
     return free / GIB
@@ -95,10 +95,11 @@ def default_precision(device: str) -> Precision:
         import torch
 
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    return "bf16" if {"avx512_bf16", "amx_bf16", "bf16"} & _cpu_flags() else "fp32"
+    return "bf16" if {"avx512_bf16", "amx_bf16", "bf16"} & cpu_flags() else "fp32"
 
 
-def _cpu_flags() -> set[str]:
+def cpu_flags() -> set[str]:
+    """What the processor says that it can, as Linux names it; empty where it cannot be asked."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -109,7 +110,8 @@ def _cpu_flags() -> set[str]:
     return set()
 
 
-def _meminfo_bytes(field: str) -> float:
+def meminfo_bytes(field: str) -> float:
+    """Bytes that the kernel states for ``field`` ("MemTotal", "SwapFree"); all RAM where it states nothing."""
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith(field + ":"):
@@ -119,7 +121,7 @@ def _meminfo_bytes(field: str) -> float:
     return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
-def _cgroup_number(name: str) -> float | None:
+def control_group_number(name: str) -> float | None:
     """A limit of the control group (version 2), as bytes or processors; None where there is none."""
     try:
         words = (Path("/sys/fs/cgroup") / name).read_text().split()

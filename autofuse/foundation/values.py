@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import to_json
 
 from autofuse.foundation.errors import ModelError
 from autofuse.foundation.files import write_bytes
@@ -51,7 +52,8 @@ class StoredValue(Value):
             "sha256": self.digest(),
             "value": self.model_dump(mode="json"),
         }
-        return json.dumps(envelope, indent=1, ensure_ascii=False) + "\n"
+        # Python's own writer indents without its C code: that was 40 % of measuring a case.
+        return to_json(envelope, indent=1).decode() + "\n"
 
     @classmethod
     def load(cls, path: Path) -> Self:

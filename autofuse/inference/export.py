@@ -10,8 +10,9 @@ Shapes: C network outputs, k of them kept; n rows of a chunk; z, y, x space (tra
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from torch.nn import functional as F
 from autofuse.dataset.label_codes import region_indices
 from autofuse.dataset.types import Labels
 from autofuse.inference.window import Rows
+from autofuse.preprocessing.ladder import Ladder
 from autofuse.preprocessing.resample import nearest_index
 
 SCRATCH_BYTES = 192 << 20
@@ -83,7 +85,7 @@ def target_chunks(
     """
     below, above, share = linear_source(grids, 0)
     carry: Tensor | None = None
-    done = 0
+    done, ladder = 0, Ladder("resampling probabilities")
     for part in rows:
         last = part.stop == grids.prepared[0]
         ready = grids.target[0] if last else int(np.searchsorted(above, part.stop))
@@ -99,8 +101,10 @@ def target_chunks(
                 yield Chunk(start, stop, kept, None)
                 continue
             here = slice(start, stop)
-            values = _interpolate(values, grids, below[here] - low, above[here] - low, share[here])
-            yield Chunk(start, stop, kept, values)
+            work = partial(
+                _interpolate, grids=grids, below=below[here] - low, above=above[here] - low, share=share[here]
+            )
+            yield Chunk(start, stop, kept, ladder.climb(*_ways(values, work)))
         done = max(done, ready)
         carry = part.values[:, -1:].clone()
 
@@ -158,6 +162,15 @@ def _source(part: Rows, carry: Tensor | None, low: int, high: int) -> Tensor:
     if carry is None or low < part.start - 1:
         raise ValueError(f"row {low} was asked for after it was gone (rows begin at {part.start})")
     return torch.cat([carry, part.values[:, : high - part.start]], dim=1)
+
+
+def _ways(values: Tensor, interpolate: Callable[[Tensor], Tensor]) -> tuple[tuple[str, Callable[[], Tensor]], ...]:
+    """How to interpolate all outputs (k, n, y, x): together, one by one with results on the CPU, or on the CPU."""
+    return (
+        ("all outputs at once", lambda: interpolate(values)),
+        ("output by output", lambda: torch.cat([interpolate(one).cpu() for one in torch.split(values, 1)])),
+        ("on the CPU", lambda: interpolate(values.cpu())),
+    )
 
 
 def _interpolate(

@@ -4,34 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 
 from autofuse.dataset.raw import load_case
 from autofuse.dataset.types import Case, Dataset
-from autofuse.foundation.console import Advance, log, progress
+from autofuse.foundation.console import Advance, log, progress, say
 from autofuse.foundation.errors import AutofuseError, DataError, PartialError, ResourceError
 from autofuse.foundation.files import sweep_temps
 from autofuse.foundation.locks import lock
 from autofuse.foundation.sharing_out import SHARES
 from autofuse.foundation.workers import Outcome
 from autofuse.inference.case import load_for, predict_loaded, require_fitting
+from autofuse.inference.forecast import case_reading_gib, forecast, grids_of, headers_of, loads_of
+from autofuse.inference.memory import require_room
+from autofuse.inference.overlap_threads import Told, threads
 from autofuse.inference.own_mask import masks_of
 from autofuse.inference.prediction import LoadedCase, Prediction, PredictOptions, Seen
-from autofuse.inference.reading import read_priors, require_modalities
+from autofuse.inference.reading import always_there, read_priors, require_modalities
 from autofuse.inference.record import RECORDS, PredictionRecord, kept_record, model_digest, settings_digest, source_of
 from autofuse.inference.writing import UNCERTAINTY, record_path, wanted_files, write_prediction
 from autofuse.training.model import AnyModel
 
 T = TypeVar("T")
-
-_STEPS_SHOWN = 1024
-"""Progress is told in multiples of this share of a case, which add up without rounding."""
 
 
 @dataclass(frozen=True)
@@ -136,8 +135,11 @@ class _Line:
         self._digests = tuple(model_digest(model) for model in models)
         self._settings = settings_digest(options, dataset.file_ending)
         self._own = models[0].task.plan.masks_per_modality
+        self._always = always_there(dataset)
         self._roomy = True
         self._records: dict[str, PredictionRecord] = {}
+        self._reading_gib: dict[str, float] = {}
+        self._coming: str | None = None
 
     def run(self, cases: Sequence[Case], *, overlap: bool) -> list[Outcome[PredictedCase]]:
         """An outcome per case."""
@@ -151,12 +153,22 @@ class _Line:
                 else:
                     outcomes[case.id] = Outcome(case.id, kept, None, 0.0)
                     advance(1, note=case.id)
-            with _threads(overlap) as reader, _threads(overlap) as writer:
+            self._foretell(waiting, overlap)
+            with threads(overlap) as reader, threads(overlap) as writer:
                 for outcome in self._through(waiting, reader, writer, advance):
                     outcomes[outcome.name] = outcome
                     if outcome.error is not None:
                         log().error("predict: %s: %s", outcome.name, outcome.error)
         return [outcomes[case.id] for case in cases]
+
+    def _foretell(self, cases: Sequence[Case], overlap: bool) -> None:
+        """Say what the largest case needs, and remember what reading each of them takes."""
+        grids = grids_of(self.models)
+        loads = {case.id: loads_of(grids, headers_of(self.dataset, case)) for case in cases}
+        self._reading_gib = {case: case_reading_gib(parts) for case, parts in loads.items() if parts}
+        found = forecast(self.models, loads, self.options, overlap=overlap)
+        if found is not None:
+            say(found.in_words())
 
     def _through(
         self, cases: Sequence[Case], reader: Executor, writer: Executor, advance: Advance
@@ -178,7 +190,11 @@ class _Line:
         coming: Future[Outcome[LoadedCase]] | None = None
         for number, case in enumerate(cases):
             loaded = (coming or reader.submit(self._read, case)).result()
+            if coming is not None and isinstance(loaded.error, ResourceError):
+                self._roomy = False  # it did not fit beside the case before it, which is done now
+                loaded = reader.submit(self._read, case).result()
             ahead = self._roomy and number + 1 < len(cases)
+            self._coming = cases[number + 1].id if ahead else None
             coming = reader.submit(self._read, cases[number + 1]) if ahead else None
             yield loaded
 
@@ -235,7 +251,8 @@ class _Line:
         def read() -> LoadedCase:
             # Taken before the images are read: if they change meanwhile, the record will not fit them.
             self._records |= self._records_of(case)
-            require_modalities(self.dataset, case, self.models)
+            require_modalities(self.dataset, case, self.models, self._always)
+            require_room(self._reading_gib.get(case.id, 0.0))
             reference = self.models[0].task.plan.reference
             raw = load_case(self.dataset, case, with_label=False, reference=reference)
             for warning in raw.warnings:
@@ -248,7 +265,7 @@ class _Line:
         return _tried(case.id, read)
 
     def _compute(self, loaded: Outcome[LoadedCase], advance: Advance) -> Outcome[tuple[Prediction, ...]]:
-        told = _Told(advance, loaded.name)
+        told = Told(advance, loaded.name)
         outcome: Outcome[tuple[Prediction, ...]]
         if loaded.value is None:
             outcome = Outcome(loaded.name, None, loaded.error, loaded.seconds)
@@ -269,7 +286,15 @@ class _Line:
         options = replace(self.options, modality=modality)
         if self._roomy:
             try:
-                return predict_loaded(self.models, case, options, weights=self.weights, ahead=True, advance=told)
+                return predict_loaded(
+                    self.models,
+                    case,
+                    options,
+                    weights=self.weights,
+                    ahead=True,
+                    next_gib=0.0 if self._coming is None else self._reading_gib.get(self._coming),
+                    advance=told,
+                )
             except ResourceError:
                 self._roomy = False  # one case at a time from here on
         return predict_loaded(self.models, case, options, weights=self.weights, advance=told)
@@ -288,45 +313,6 @@ class _Line:
             return self._files({prediction.case: prediction.seen for prediction in predictions}, False)
 
         return _tried(computed.name, write, computed.seconds)
-
-
-class _Told:
-    """Tells the progress bar how far one case is; in all exactly 1, in shares that add up without rounding."""
-
-    def __init__(self, advance: Advance, name: str) -> None:
-        self._advance, self._name = advance, name
-        self._done, self._told = 0.0, 0
-
-    def __call__(self, share: float) -> None:
-        self._done += share
-        self._tell(min(int(self._done * _STEPS_SHOWN), _STEPS_SHOWN))
-
-    def finish(self) -> None:
-        """Tell what is left."""
-        self._tell(_STEPS_SHOWN)
-
-    def _tell(self, steps: int) -> None:
-        if steps > self._told:
-            self._advance((steps - self._told) / _STEPS_SHOWN, note=self._name)
-            self._told = steps
-
-
-class _AtOnce(Executor):
-    """Does what it is given where it is given, for notebooks and debuggers."""
-
-    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        future: Future[T] = Future()
-        future.set_result(function(*args, **kwargs))
-        return future
-
-
-@contextmanager
-def _threads(overlap: bool) -> Iterator[Executor]:
-    executor = ThreadPoolExecutor(1) if overlap else _AtOnce()
-    try:
-        yield executor
-    finally:
-        executor.shutdown(cancel_futures=True)
 
 
 def _tried(name: str, work: Callable[[], T], seconds_before: float = 0.0) -> Outcome[T]:

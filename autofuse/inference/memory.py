@@ -30,18 +30,37 @@ BATCH_VOXELS = 64**3
 FORWARD_VOLUMES = 6
 """Full-resolution feature maps alive at once in a forward pass: skip, upsampled, joined, convolved."""
 
+LEAST_CHANNELS = 8
+"""Convolutions on a CPU lay channels out in blocks of so many (oneDNN), however few there are."""
+
+TUNED_BELOW_GIB = 2.0
+"""Smaller predictions keep memory between tiles, which makes a network on a CPU up to 1.5 times faster but holds up to
+half as much again; larger ones give it back."""
+
 Accumulated = Literal["float32", "float16"]
 
 _LABEL_BYTES, _FLOAT, _HALF = 2, 4, 2
+_INSIDE_BYTES = 6
+"""Of a voxel while the body is told from what lies outside: two masks and the numbers of regions."""
+_COMPONENT_BYTES = 8
+"""Of a voxel while components are looked for: masks, their numbers, and what numbers them."""
 
 
 @dataclass(frozen=True)
 class Extras:
-    """What is held besides the case: sums of probabilities, and whether the next case is read ``ahead`` while
-    the last one is written."""
+    """What is held besides the case.
+
+    Attributes:
+        spools: sums of probabilities.
+        ahead: whether the next case is read while this one is computed, and the last one is written.
+        next_gib: what reading that one takes; None for as much as this one.
+        steps: whether the mask is post-processed.
+    """
 
     spools: int = 0
     ahead: bool = False
+    next_gib: float | None = None
+    steps: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,6 +69,9 @@ class Load:
 
     Attributes:
         prepared, native: shapes of the two grids; inputs: modalities and prior channels; outputs: C.
+        raw_bytes: of all raw images together; None for four a voxel of each.
+        elsewhere: whether a modality lies on a grid of its own, or is registered.
+        single: whether prepared images may be beyond half floats, because one is not normalised.
     """
 
     prepared: tuple[int, int, int]
@@ -57,6 +79,9 @@ class Load:
     inputs: int
     outputs: int
     extras: Extras = Extras()
+    raw_bytes: int | None = None
+    elsewhere: bool = False
+    single: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,6 +115,7 @@ def plan_memory(
     step: float = STEP,
     case: str = "",
     device: torch.device | None = None,
+    coming_gib: float = 0.0,
 ) -> MemoryPlan:
     """The most precise and then the most comfortable way that fits.
 
@@ -97,6 +123,7 @@ def plan_memory(
 
     Args:
         memory_gib: the most that the process (or the device) may hold; None for a share of what is free.
+        coming_gib: what will be held beside what is held now, once the case is read.
 
     Raises:
         ResourceError: if even the smallest way does not fit, with the numbers.
@@ -104,6 +131,7 @@ def plan_memory(
     on_gpu = device is not None and device.type == "cuda"
     held, free = _gpu_gib(device) if on_gpu else (resident_gib(), available_memory_gib())
     limit = held + SHARE_OF_AVAILABLE * free if memory_gib is None else memory_gib
+    held += coming_gib
     comfort = limit if on_gpu else min(limit, COMFORT_GIB)
     batch = configuration.batch if on_gpu else tile_batch_size(configuration)
     ways: tuple[tuple[int, Accumulated, bool, float], ...] = (
@@ -127,6 +155,41 @@ def plan_memory(
         expected=f"{plan.peak_gib:.1f} GiB: " + ", ".join(f"{name} {gib:.2f}" for name, gib in plan.parts_gib.items()),
         remedy="Close other programs, use a machine with more memory, or a configuration of lower resolution.",
     )
+
+
+def reading_gib(load: Load) -> float:
+    """The most that reading and preparing a case takes: raw images beside the mask of what is inside them, beside all
+    prepared images and one on its way from grid to grid, or beside prepared images and their halves."""
+    native, prepared = math.prod(load.native), math.prod(load.prepared)
+    raw = _FLOAT * load.inputs * native if load.raw_bytes is None else load.raw_bytes
+    inside = _INSIDE_BYTES * native
+    moved = 0 if load.native == load.prepared else _FLOAT * (native + 2 * max(native, prepared))
+    if load.elsewhere:
+        moved = _FLOAT * (3 * native + 4 * max(native, prepared))
+    resampled = native + prepared + _FLOAT * load.inputs * prepared + moved
+    halved = (_FLOAT + _HALF) * load.inputs * prepared
+    return (raw + max(inside, resampled, halved)) / GIB
+
+
+def require_room(gib: float) -> None:
+    """Nothing, if so much memory is free.
+
+    Raises:
+        ResourceError: with the numbers.
+    """
+    free = available_memory_gib()
+    if gib > free:
+        raise ResourceError(
+            "Reading and preparing this case needs more memory than there is.",
+            found=f"{free:.1f} GiB free",
+            expected=f"up to {gib:.1f} GiB",
+            remedy="Close other programs, crop the images, or use a machine with more memory.",
+        )
+
+
+def held_gib(load: Load) -> float:
+    """What a case that was read holds until it is predicted: its images, half floats where they fit."""
+    return (_FLOAT if load.single else _HALF) * load.inputs * math.prod(load.prepared) / GIB
 
 
 def tile_batch_size(configuration: Configuration) -> int:
@@ -153,12 +216,15 @@ def resident_gib() -> float:
 
 
 def _gpu_gib(device: torch.device | None) -> tuple[float, float]:
-    """GiB of the device that are taken, and free."""
+    """GiB of the device that are taken, and free; where training holds this process to a dial, free within that."""
     import torch
 
     free, total = torch.cuda.mem_get_info(device)
-    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return (total - free - cached) / GIB, (free + cached) / GIB
+    allocated = torch.cuda.memory_allocated(device)
+    cached = torch.cuda.memory_reserved(device) - allocated
+    share = getattr(torch.cuda, "get_per_process_memory_fraction", None)  # older torch can set it, but not tell it
+    allowed = free + cached if share is None else max(0.0, share(device) * total - allocated)
+    return (total - free - cached) / GIB, min(free + cached, allowed) / GIB
 
 
 def _parts_gib(
@@ -174,6 +240,7 @@ def _parts_gib(
     plane = max(load.prepared[1], patch[1]) * max(load.prepared[2], patch[2])
     prepared, native = math.prod(load.prepared), math.prod(load.native)
     tile, features = batch * math.prod(configuration.patch), configuration.network.features[0]
+    features = features if on_gpu else max(features, LEAST_CHANNELS)
     per_voxel = _FLOAT if dtype == "float32" else _HALF
     parts = {
         # One plane of classes more, for the rows that move up.
@@ -183,7 +250,9 @@ def _parts_gib(
     }
     if not on_gpu:  # these stay in the machine's own memory
         ahead = load.extras.ahead
-        parts["next case"] = _FLOAT * load.inputs * (prepared + native) if ahead else 0
+        coming = reading_gib(load) if load.extras.next_gib is None else load.extras.next_gib
+        parts["next case"] = round(coming * GIB) if ahead else 0
         parts["labels"] = (3 if ahead else 2) * _LABEL_BYTES * native
+        parts["post-processing"] = _COMPONENT_BYTES * native if load.extras.steps else 0
         parts["probabilities"] = load.extras.spools * _HALF * load.outputs * max(prepared, native) if in_memory else 0
     return {name: size / GIB for name, size in parts.items()}

@@ -19,21 +19,31 @@ EACH_ALONE = frozenset({"late", "shared_kernels"})
 """Topologies that take every modality through to logits of its own; others must have met absent ones in training."""
 
 
-def require_modalities(dataset: Dataset, case: Case, models: Sequence[AnyModel]) -> None:
+def always_there(dataset: Dataset) -> frozenset[int]:
+    """Channels that every training case has and that are not marked optional; all of these where there is none."""
+    wanted = (k for k, modality in enumerate(dataset.modalities) if not modality.optional)
+    return frozenset(k for k in wanted if all(case.images[k] is not None for case in dataset.cases))
+
+
+def require_modalities(
+    dataset: Dataset, case: Case, models: Sequence[AnyModel], always: frozenset[int] | None = None
+) -> None:
     """Nothing, if every modality that the case lacks may be absent: it is marked optional, training cases lack it too,
     or every model's network can cope: it was trained with modalities dropped, or sees each modality alone.
+
+    Args:
+        always: as ``always_there`` finds it, for those who ask about many cases.
 
     Raises:
         DataError: naming the modalities.
     """
     if all(_copes(model) for model in models):
         return
+    always = always_there(dataset) if always is None else always
     lacking = [
         modality.name
         for channel, modality in enumerate(dataset.modalities)
-        if case.images[channel] is None
-        and not modality.optional
-        and all(other.images[channel] is not None for other in dataset.cases)
+        if case.images[channel] is None and channel in always
     ]
     if lacking:
         raise DataError(

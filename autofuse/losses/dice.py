@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from autofuse.foundation import ranks
+from autofuse.sampling import ranks
 
 SMOOTH = 1e-5
 """Added above and below, in voxels: a class that is neither there nor predicted scores 1."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from autofuse.dataset.types import IGNORE
-from autofuse.foundation import ranks
+from autofuse.sampling import ranks
 
 
 def full_precision(logits: Tensor) -> Tensor:

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autofuse.foundation import ranks
 from autofuse.losses.labelled import full_precision
+from autofuse.sampling import ranks
 
 
 def log_answers(logits: Tensor, *, regions: bool) -> Tensor:

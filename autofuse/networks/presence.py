@@ -9,11 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from autofuse.foundation import ranks
 from autofuse.foundation.errors import ModelError
 from autofuse.networks.blocks import AVERAGES
 from autofuse.networks.inlet import Inlet
 from autofuse.networks.unet import check_input
+from autofuse.sampling import ranks
 
 NEVER = -1e4
 """Added to the score of what is absent: finite in every precision, and its exponential is zero."""

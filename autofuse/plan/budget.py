@@ -55,7 +55,7 @@ def measure_budget(
     kind = "cuda" if device.startswith("cuda") else "cpu"
     if minutes is not None and not (math.isfinite(minutes) and minutes > 0):
         raise UsageError("The time dial must be positive.", found=f"{minutes:g} minutes", expected="above 0")
-    gib = _default_memory_gib(device) if memory_gib is None else memory_gib
+    gib = default_memory_gib(device) if memory_gib is None else memory_gib
     if not (math.isfinite(gib) and gib >= LEAST_GIB):
         raise ResourceError(
             "There is too little memory to train anything.",
@@ -78,8 +78,8 @@ def measure_budget(
     )
 
 
-def _default_memory_gib(device: str) -> float:
-    """A share of what is free, rounded down to 0.1 GiB."""
+def default_memory_gib(device: str) -> float:
+    """What training takes unless told otherwise: a share of what is free, rounded down to 0.1 GiB."""
     if device.startswith("cuda"):
         import torch
 

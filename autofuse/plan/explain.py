@@ -101,7 +101,8 @@ def headline(plan: Plan) -> str:
 def budget_line(plan: Plan) -> str:
     """The dials, what the machine was measured to do, and the wishes."""
     budget = plan.budget
-    text = f"Dials: {budget.memory_gib:g} GiB of memory on {budget.device}, {budget.precision}"
+    memory = "the GPU's memory" if budget.device == "cuda" else "memory on cpu"
+    text = f"Dials: {budget.memory_gib:g} GiB of {memory}, {budget.precision}"
     text += f", {budget.minutes:g} minutes" if budget.minutes is not None else ", no time dial"
     if budget.flops_per_s is not None and budget.elements_per_s is not None:
         text += (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from autofuse.dataset.types import IGNORE
 from autofuse.fingerprint.strokes import STROKES_BELOW
 from autofuse.fingerprint.types import Annotation
 from autofuse.plan.types import Configuration
+from autofuse.preprocessing.ladder import Ladder, place_name, places
 from autofuse.preprocessing.placement import Placement
 from autofuse.preprocessing.resample import resample_labels
 
@@ -27,15 +29,17 @@ def prepared_label(
     label: NDArray[np.int16], placement: Placement, configuration: Configuration, device: torch.device
 ) -> NDArray[np.int16]:
     """A label of the cropped grid on the prepared one; strokes are resampled so that thin ones survive."""
-    tensor = torch.from_numpy(np.array(label, dtype=np.int16, order="C")).to(device)
-    resampled = resample_labels(
-        tensor,
-        placement.prepared_shape,
-        anisotropic_axis=configuration.anisotropic_axis,
-        sparse=_are_strokes(label),
-    )
-    result: NDArray[np.int16] = resampled.cpu().numpy()
-    return result
+    sparse = _are_strokes(label)
+
+    def resampled(where: torch.device) -> NDArray[np.int16]:
+        tensor = torch.from_numpy(np.array(label, dtype=np.int16, order="C")).to(where)
+        axis = configuration.anisotropic_axis
+        found = resample_labels(tensor, placement.prepared_shape, anisotropic_axis=axis, sparse=sparse)
+        result: NDArray[np.int16] = found.cpu().numpy()
+        return result
+
+    ways = ((place_name(where), partial(resampled, where)) for where in places(device))
+    return Ladder("resampling labels").climb(*ways)
 
 
 def own_labels(

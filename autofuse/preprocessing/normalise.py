@@ -25,7 +25,7 @@ def normalise(image: Tensor, plan: NormalisationPlan, inside: Tensor | None = No
     """``image`` (z, y, x) float32 with comparable intensities; works in place on ``image`` and returns it.
 
     Args:
-        inside: (z, y, x) float32 of 0 and 1, needed by "zscore_nonzero" only; see ``inside_mask``.
+        inside: (z, y, x) bool, needed by "zscore_nonzero" only; see ``inside_mask``.
     """
     if plan.scheme == "none":
         return image
@@ -38,16 +38,23 @@ def normalise(image: Tensor, plan: NormalisationPlan, inside: Tensor | None = No
         return _zscore(image, None)
     if inside is None:
         raise ValueError("zscore_nonzero needs the mask of what is inside")
-    return _zscore(image.mul_(inside), inside)
+    return _zscore(only_inside(image, inside), inside)
+
+
+def only_inside(image: Tensor, inside: Tensor) -> Tensor:
+    """``image`` (z, y, x), exactly 0 where ``inside`` is False; works in place on ``image`` and returns it."""
+    for plane, kept in zip(image, inside, strict=True):  # torch would convert the mask of the whole case at once
+        plane.mul_(kept)
+    return image
 
 
 def _zscore(image: Tensor, inside: Tensor | None) -> Tensor:
     """Mean 0, deviation 1 over ``inside``, outside of which ``image`` is 0 and stays so."""
-    voxels = float(image.numel() if inside is None else _total(inside))
+    voxels = float(image.numel() if inside is None else torch.count_nonzero(inside))
     low, high = (float(value) for value in image.aminmax())
     image.sub_(_total(image) / max(voxels, 1.0))
     if inside is not None:
-        image.mul_(inside)
+        only_inside(image, inside)
     spread = float(torch.linalg.vector_norm(image, dim=(1, 2)).double().norm()) / max(voxels, 1.0) ** 0.5
     return _scaled(image, spread, max(abs(low), abs(high)))
 
@@ -82,5 +89,6 @@ def inside_mask(images: Sequence[NDArray[Any]]) -> NDArray[np.bool_]:
         if regions.shape[axis] > 1:
             for side in (0, -1):
                 is_hole[np.unique(np.take(regions, side, axis=axis))] = False
-    filled: NDArray[np.bool_] = inside | is_hole[regions]
-    return filled
+    for plane, numbers in zip(inside, regions, strict=True):  # slice by slice: no second mask of the whole image
+        plane |= is_hole[numbers]
+    return inside

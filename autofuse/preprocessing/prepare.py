@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,11 +15,12 @@ from autofuse.dataset.types import IGNORE
 from autofuse.fingerprint.crop import case_box
 from autofuse.fingerprint.types import Annotation
 from autofuse.foundation.errors import DataError
-from autofuse.plan.types import Configuration, Plan
+from autofuse.plan.types import Configuration, NormalisationPlan, Plan
 from autofuse.preprocessing.elsewhere import Rigids, find_rigids, on_prepared_grid
 from autofuse.preprocessing.far import with_far_background
 from autofuse.preprocessing.label import own_labels, prepared_label
-from autofuse.preprocessing.normalise import inside_mask, normalise
+from autofuse.preprocessing.ladder import Ladder, place_name, places
+from autofuse.preprocessing.normalise import inside_mask, normalise, only_inside
 from autofuse.preprocessing.placement import Placement, place
 from autofuse.preprocessing.resample import resample_image, resample_nearest
 
@@ -108,7 +110,8 @@ def prepare_case(
         if plan.far_background and bool((label == IGNORE).any()):
             classes = len(plan.labels.raw_values)
             label = with_far_background(label, placement.prepared_spacing_mm, classes, raw.case.id)
-    if not np.isfinite(images).all():
+    # NaN and infinity show in the extremes, which need no mask of the whole case.
+    if not np.isfinite([images.min(), images.max()]).all():
         raise DataError(
             "Intensities are too large to be normalised.",
             case=raw.case.id,
@@ -151,14 +154,14 @@ def _brought_here(
     device: torch.device,
 ) -> dict[int, NDArray[np.bool_]]:
     """Where each modality that came from elsewhere is covered, by channel; ``images`` is filled with them."""
-    views = {}
+    views, ladder = {}, Ladder("bringing a modality onto the reference grid")
     for channel, image in enumerate(raw.images):
         if image is None or here[channel]:
             continue
         norm = plan.normalisation[channel]
-        images[channel], views[channel] = on_prepared_grid(
-            image, placement.prepared_geometry, rigids[channel], norm, device
-        )
+        work = partial(on_prepared_grid, image, placement.prepared_geometry, rigids[channel], norm)
+        ways = ((place_name(where), partial(work, where)) for where in places(device))
+        images[channel], views[channel] = ladder.climb(*ways)
     return views
 
 
@@ -172,24 +175,60 @@ def _prepared_images(
     """(M, *prepared_shape), zeros for those that are None; one modality at a time is in float32 on the device."""
     shape = placement.prepared_shape
     images = np.zeros((len(cropped), *shape), dtype=np.float32)
-    inside = inside_prepared = None
+    mask = None
     if any(
         norm.scheme == "zscore_nonzero" and array is not None
         for norm, array in zip(plan.normalisation, cropped, strict=True)
     ):
         mask = inside_mask([array for array in cropped if array is not None])
-        inside = torch.from_numpy(mask.astype(np.float32)).to(device)
-        inside_prepared = resample_nearest(inside, shape)
+    body = _Body(mask, shape)
+    ladder = Ladder("preparing a modality")
     for index, (array, norm) in enumerate(zip(cropped, plan.normalisation, strict=True)):
-        if array is None:
-            continue
-        volume = normalise(_float_tensor(array, device), norm, inside)
-        volume = resample_image(volume[None], shape, anisotropic_axis=configuration.anisotropic_axis)[0]
-        if norm.scheme == "zscore_nonzero" and inside_prepared is not None:
-            # The spline rings across the border of the body; outside stays exactly 0.
-            volume = volume.mul_(inside_prepared)
-        images[index] = volume.cpu().numpy()
+        if array is not None:
+            work = partial(_prepare_image, array, images[index], norm, body, configuration)
+            ladder.climb(*((place_name(where), partial(work, where)) for where in places(device)))
     return images
+
+
+class _Body:
+    """What is inside of the body, before and after resampling, on any device; kept on the last that was asked for."""
+
+    def __init__(self, mask: NDArray[np.bool_] | None, shape: tuple[int, int, int]) -> None:
+        self._mask, self._shape = mask, shape
+        self._kept: tuple[torch.device, Tensor, Tensor] | None = None
+
+    def on(self, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
+        """(z, y, x) bool on the cropped and on the prepared grid; None where no scheme asks for them."""
+        if self._mask is None:
+            return None, None
+        if self._kept is None or self._kept[0] != device:
+            self._kept = None
+            inside = torch.from_numpy(self._mask).to(device)
+            self._kept = (device, inside, resample_nearest(inside, self._shape))
+        return self._kept[1], self._kept[2]
+
+
+def _prepare_image(
+    array: NDArray[Any],
+    out: NDArray[np.float32],
+    norm: NormalisationPlan,
+    body: _Body,
+    configuration: Configuration,
+    device: torch.device,
+) -> None:
+    """Write one modality, normalised and resampled on ``device``, into ``out``."""
+    inside, inside_prepared = body.on(device)
+    stays = array.shape == out.shape and device.type == "cpu"
+    if stays:
+        # What is not resampled is normalised where it will stay: half the memory of a large case.
+        out[:] = array
+    volume = normalise(torch.from_numpy(out) if stays else _float_tensor(array, device), norm, inside)
+    volume = resample_image(volume[None], out.shape, anisotropic_axis=configuration.anisotropic_axis)[0]
+    if norm.scheme == "zscore_nonzero" and inside_prepared is not None:
+        # The spline rings across the border of the body; outside stays exactly 0.
+        volume = only_inside(volume, inside_prepared)
+    if not stays:
+        out[:] = volume.cpu().numpy()
 
 
 def _float_tensor(array: NDArray[Any], device: torch.device) -> Tensor:

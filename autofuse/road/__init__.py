@@ -7,6 +7,7 @@ report = road.run("Dataset104_Hippocampus", minutes=20)
 from autofuse.road.aligning import AlignedImage, Alignment, align
 from autofuse.road.comparing import compare
 from autofuse.road.dicom import CaseRead, SegmentationWritten, from_dicom, to_dicom_seg
+from autofuse.road.doctor import Diagnosis, diagnose
 from autofuse.road.explanation import Explained, explain
 from autofuse.road.exporting import Exported, export_model
 from autofuse.road.exporting_onnx import ExportedOnnx, export_onnx
@@ -30,6 +31,7 @@ __all__ = [
     "AlignedImage",
     "Alignment",
     "CaseRead",
+    "Diagnosis",
     "Explained",
     "Exported",
     "ExportedOnnx",
@@ -49,6 +51,7 @@ __all__ = [
     "check",
     "compare",
     "demo",
+    "diagnose",
     "evaluate",
     "explain",
     "export_model",

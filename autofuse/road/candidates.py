@@ -11,7 +11,7 @@ from autofuse.plan.types import Challenger, Configuration, Plan, TrainerChoice
 from autofuse.road.fold import planned_fields
 from autofuse.road.groundwork import Ground
 from autofuse.road.pilot_record import LeftOut
-from autofuse.road.suiting import fits, plan_for, tried_configuration
+from autofuse.road.suiting import fits, held, plan_for, tried_configuration
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ def _challenger(ground: Ground, nominated: Plan, challenger: Challenger) -> Cand
     if not fits(nominated, challenger.topology, challenger.decoders):
         topology = challenger.topology or tried_configuration(nominated).network.topology
         under = plan_for(ground, nominated, topology, challenger.decoders)
+    under = held(ground, under, challenger.trainer.name)
     choice = challenger.trainer
     trainer = TrainerChoice(name=choice.name, fields={**planned_fields(under, choice.name), **choice.fields})
     make_trainer(trainer.name, trainer.fields)  # is it installed, and does it have these fields?

@@ -86,8 +86,8 @@ def train_fold(
     store = prepare(ground, configuration, workers)
     prior_run: str | None = None
     if configuration.previous:
-        from autofuse.foundation.ranks import in_turn
         from autofuse.road.cascade import keep_priors
+        from autofuse.sampling.ranks import in_turn
 
         first = train_fold(ground, replace(method, configuration=configuration.previous), fold, workers=workers)
         with in_turn():
@@ -193,7 +193,7 @@ def _plan_fold(
     prior_run: str | None,
     taught_by: str | None,
 ) -> RunPlan:
-    from autofuse.foundation.ranks import count
+    from autofuse.sampling.ranks import count
 
     training, held_out = ground.splits.folds[fold]
     labelled = {case.id for case in ground.dataset.cases if case.labelled}

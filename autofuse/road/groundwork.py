@@ -21,6 +21,7 @@ from autofuse.foundation.workspace import Workspace
 from autofuse.networks import TOPOLOGIES
 from autofuse.plan.types import Budget, Plan
 from autofuse.road.dials import ANY, DIALS_FILE, Asked, Dials, load_dials
+from autofuse.road.foreseeing import held_to_memory
 
 S = TypeVar("S", bound=StoredValue)
 
@@ -66,9 +67,9 @@ def lay_ground(
         load_registered(PLANNERS, asked.planner)  # a wrong name must not become a dial
     _require_topology(asked.topology)
     with waiting_lock(workspace.folder):
-        fingerprint = find_fingerprint(dataset, workspace, workers)
         before = load_dials(workspace.folder)
-        dials = asked.turned(before, _device(asked))
+        dials = asked.turned(before, _device(asked))  # a dial that cannot be meant is refused before any work
+        fingerprint = find_fingerprint(dataset, workspace, workers)
         budget = _budget(workspace, before, dials, training_minutes)
         plan = _plan(dataset, workspace, fingerprint, budget, dials)
         return Ground(dataset, workspace, fingerprint, plan, _splits(dataset, workspace))
@@ -169,7 +170,12 @@ def _plan(dataset: Dataset, workspace: Workspace, fingerprint: Fingerprint, budg
         say(f"plan.json is stale ({stale}): it is made anew.")
     started = time.monotonic()
     planner = load_registered(PLANNERS, dials.planner)()
-    plan: Plan = planner.plan(fingerprint, dataset.labels, budget).model_copy(update={"planner": dials.planner})
+
+    def planned(under: Budget) -> Plan:
+        made: Plan = planner.plan(fingerprint, dataset.labels, under)
+        return made.model_copy(update={"planner": dials.planner})
+
+    plan = held_to_memory(planned(budget), planned)
     plan.save(workspace.plan)
     say(f"Planned in {time.monotonic() - started:.1f} s; `autofuse explain {dataset.root}` says why so.")
     return plan

@@ -90,7 +90,7 @@ def _planning(sources: Sources, name: str) -> str:
     parts = [f"autofuse plan {name}"]
     if dials is not None:
         if dials.memory_gib is not None:
-            parts.append(f"--memory {dials.memory_gib:g}GiB")
+            parts.append(f"--{'vram' if dials.device == 'cuda' else 'memory'} {dials.memory_gib:g}GiB")
         minutes = sources.plan.budget.minutes if sources.plan is not None else None
         if minutes is not None:
             parts.append(f"--minutes {minutes:g}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 import sys
 import traceback
 from multiprocessing.connection import Connection
@@ -44,24 +43,23 @@ def main(descriptor: int, parent_pid: int) -> int:
 
         take_part(share)
     except BaseException as error:
-        connection.send(("failed", _portable(error)))
+        _tell(connection, error)
         return 1
     connection.send(("done", None))
     return 0
 
 
-def _portable(error: BaseException) -> BaseException:
-    """``error`` as it can cross to the parent, its traceback in the log."""
-    from autofuse.foundation.ranks import RankLost
+def _tell(connection: Connection, error: BaseException) -> None:
+    """Pass ``error`` on to the parent, its traceback to the log."""
+    from autofuse.sampling.ranks import RankLost
     from autofuse.training.signals import Interrupted
 
     if not isinstance(error, (Interrupted, RankLost)):
         console.log().error("".join(traceback.format_exception(error)))
     try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301 (its own bytes)
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
+        connection.send(("failed", error))
+    except Exception:  # it holds something that cannot travel
+        connection.send(("failed", RuntimeError(f"{type(error).__name__}: {error}")))
 
 
 if __name__ == "__main__":

@@ -56,6 +56,7 @@ def plan(
     *,
     workspace: Folder | None = None,
     memory_gib: float | None = None,
+    vram_gib: float | None = None,
     minutes: float | None = None,
     planner: str | None = None,
     expect_missing: bool | None = None,
@@ -69,7 +70,7 @@ def plan(
     """What was decided for the data set. A plan that is there is kept unless a dial is given that differs.
 
     Args:
-        memory_gib: that training may use.
+        memory_gib: that training may use; vram_gib: the same dial for a GPU, refused where there is none.
         minutes: of training one fold.
         expect_missing: whether any modality may be absent at prediction; want_fused: whether a fused image that a
             person can read is asked for. None leaves either as it was.
@@ -87,6 +88,7 @@ def plan(
         expect_missing=expect_missing,
         want_fused=want_fused,
         topology=topology,
+        vram_gib=vram_gib,
     )
     ground = ground_of(dataset, workspace, asked, workers)
     if pilot or pilot_minutes is not None:
@@ -122,6 +124,8 @@ def train(
     settings: Mapping[str, Any] | None = None,
     steps: int | None = None,
     minutes: float | None = None,
+    memory_gib: float | None = None,
+    vram_gib: float | None = None,
     seed: int | None = None,
     precision: Precision | None = None,
     gpus: int = 1,
@@ -135,6 +139,7 @@ def train(
         steps, minutes: the length, at most one of them; the plan's number of steps if neither is given.
         gpus: processes that train together, each on a GPU of its own; on the CPU they share it. Where torchrun started
             this process among others, they train together.
+        memory_gib, vram_gib: the memory dial, as in ``plan``; another one than before gives another plan.
 
     Raises:
         UsageError: if fold, configuration, trainer, a setting, the length or so many GPUs do not exist.
@@ -145,7 +150,8 @@ def train(
     from autofuse.road.together import among_others, require_gpus
 
     require_gpus(device, gpus)
-    ground = suited(ground_of(dataset, workspace, Asked(device=explicit(device)), workers), trainer)
+    asked = Asked(device=explicit(device), memory_gib=memory_gib, vram_gib=vram_gib)
+    ground = suited(ground_of(dataset, workspace, asked, workers), trainer)
     require_gpus(ground.device, gpus)
     method = replace(method_of(configuration, trainer, settings, steps, minutes, seed, precision), gpus=gpus)
     if minutes is not None:

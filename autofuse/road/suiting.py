@@ -7,12 +7,15 @@ from dataclasses import replace
 from autofuse.foundation.console import say
 from autofuse.foundation.errors import AutofuseError, DataError
 from autofuse.foundation.registry import PLANNERS, TRAINERS, load_registered
-from autofuse.plan.types import Configuration, Plan
+from autofuse.plan.types import Budget, Configuration, Plan, TrainerChoice
+from autofuse.road.fold import planned_fields
+from autofuse.road.foreseeing import held_to_memory
 from autofuse.road.groundwork import Ground
 
 
 def suited(ground: Ground, trainer: str | None) -> Ground:
-    """``ground`` with the network that ``trainer`` is made for; as it is where any will do, or one was asked for.
+    """``ground`` with the network that ``trainer`` is made for, in a size whose steps fit the memory dial; as it is
+    where any network will do, or one was asked for, and it fits.
 
     The plan in the workspace stays what it is: what is planned here goes with the run.
 
@@ -27,12 +30,27 @@ def suited(ground: Ground, trainer: str | None) -> Ground:
         raise _teaches_one(name, ground)
     plan, asked = ground.plan, ground.plan.budget.topology
     topology = method.topology if asked is None else asked
-    if fits(plan, topology, method.decoders):
-        return ground
     wanted = topology or _own(plan)
-    second = " with a second decoder" if method.decoders > 1 else ""
-    say(f"The trainer {name!r} wants the topology {wanted}{second}: planned for it, under the same dials.")
-    return replace(ground, plan=plan_for(ground, plan, wanted, method.decoders))
+    if not fits(plan, topology, method.decoders):
+        second = " with a second decoder" if method.decoders > 1 else ""
+        say(f"The trainer {name!r} wants the topology {wanted}{second}: planned for it, under the same dials.")
+        return replace(ground, plan=held(ground, plan_for(ground, plan, wanted, method.decoders), name))
+    return ground if name == plan.trainer.name else replace(ground, plan=held(ground, plan, name))
+
+
+def held(ground: Ground, plan: Plan, name: str) -> Plan:
+    """``plan`` as it is where a step of the trainer called ``name`` fits its memory dial, else a smaller one like it.
+
+    Raises:
+        ResourceError: if nothing fits.
+    """
+    network = tried_configuration(plan).network
+
+    def smaller(budget: Budget) -> Plan:
+        return plan_for(ground, plan.model_copy(update={"budget": budget}), network.topology, network.decoders)
+
+    found = held_to_memory(plan, smaller, TrainerChoice(name=name, fields=planned_fields(plan, name)))
+    return plan if found.configurations == plan.configurations else found
 
 
 def _teaches_one(name: str, ground: Ground) -> DataError:

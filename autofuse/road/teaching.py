@@ -223,7 +223,7 @@ class _School:
 
 
 def _in_turn() -> AbstractContextManager[None]:
-    from autofuse.foundation.ranks import in_turn
+    from autofuse.sampling.ranks import in_turn
 
     return in_turn()
 

@@ -85,7 +85,7 @@ def among_others(device: str) -> Iterator[None]:
     if seat is None:
         yield
         return
-    from autofuse.foundation.ranks import seated
+    from autofuse.sampling.ranks import seated
 
     with seated(seat, device):
         yield
@@ -151,6 +151,9 @@ class _Rank:
         except (EOFError, OSError):
             self.at_work, self.error = False, self._lost()
             return
+        except Exception as error:  # it cannot be put together again here; the log has its traceback
+            self.at_work, self.error = False, RuntimeError(f"a process failed, and its error is unreadable: {error}")
+            return
         if kind == "log":
             console.log().log(*content)
         else:
@@ -199,7 +202,7 @@ def _watch(ranks: Sequence[_Rank], stopping: Stopping) -> None:
 
 
 def _raise_what_was_met(ranks: Sequence[_Rank], stopping: Stopping, folder: Path) -> None:
-    from autofuse.foundation.ranks import RankLost
+    from autofuse.sampling.ranks import RankLost
     from autofuse.training.signals import Interrupted, Terminated
 
     errors = [rank.error for rank in ranks if rank.error is not None]
@@ -223,9 +226,9 @@ def take_part(share: Share) -> None:
     Raises:
         AutofuseError: whatever training meets.
     """
-    from autofuse.foundation.ranks import seated
     from autofuse.inference.validate import make_validator
     from autofuse.preprocessing.store import Store
+    from autofuse.sampling.ranks import seated
     from autofuse.training.loop import fit
     from autofuse.training.model import RUN_NAME, load_task
     from autofuse.training.run import RunPlan, make_trainer

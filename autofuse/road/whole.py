@@ -38,6 +38,7 @@ def run(
     steps: int | None = None,
     folds: Sequence[int] | None = (0,),
     memory_gib: float | None = None,
+    vram_gib: float | None = None,
     planner: str | None = None,
     expect_missing: bool | None = None,
     want_fused: bool | None = None,
@@ -61,6 +62,7 @@ def run(
         minutes: for everything; what the other steps take is not left for training.
         steps: length of training one fold instead; the result then does not depend on the clock.
         folds: to be trained; None for all.
+        memory_gib, vram_gib: the memory dial, as in ``plan``.
         expect_missing, want_fused, topology: wishes, as in ``plan``; None leaves them as they were.
         pilot: try the plan's challengers first, and train what wins.
         pilot_minutes: for that, instead of a tenth of ``minutes`` (or of training one fold, without a time).
@@ -82,7 +84,8 @@ def run(
         require_good(opened, workers)
     count = ALL_FOLDS if folds is None else len(folds)
     shared_by = count if minutes is not None else None
-    asked = Asked(planner, explicit(device), memory_gib, minutes, shared_by, expect_missing, want_fused, topology)
+    wishes: dict[str, Any] = {"expect_missing": expect_missing, "want_fused": want_fused, "topology": topology}
+    asked = Asked(planner, explicit(device), memory_gib, minutes, shared_by, **wishes, vram_gib=vram_gib)
 
     def training_minutes(dials: Dials) -> float | None:
         return clock.planned_minutes(dials.shared_by or 1, pilot_seconds(minutes, pilot_minutes) if pilot else 0.0)

@@ -58,6 +58,12 @@ class Batch:
         assert self.target is not None, "prediction has no targets"
         return self.target if self.target.ndim == self.image.ndim - 1 else self.target[:, modality]
 
+    def used_on(self, stream: torch.cuda.Stream) -> None:
+        """Keep the memory of a batch that was made on another stream until ``stream`` is done with it too."""
+        for tensor in (self.image, self.present, self.target, self.prior, self.covered):
+            if tensor is not None:
+                tensor.record_stream(stream)
+
     def presence(self) -> Tensor:
         """What networks are told about absence: (B, M), or (B, M, *S) where fields of view end inside the patch."""
         return (

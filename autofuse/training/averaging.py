@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from autofuse.foundation import ranks
+from autofuse.sampling import ranks
 
 BUCKET_BYTES = 32 << 20
 """Gradients travel together in pieces of about this size; one piece at a time is copied."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from autofuse.foundation import ranks
+from autofuse.sampling import ranks
 from autofuse.training.run import FORWARD_SHARE, VALIDATION_SHARE, RunPlan
 from autofuse.training.schedule import UNKNOWN_STEPS, Schedule
 from autofuse.training.state import TrainingState

@@ -6,13 +6,21 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import torch
+
 from autofuse.foundation.errors import ModelError, ResourceError
+from autofuse.foundation.machine import GIB
+from autofuse.plan.types import Budget
 from autofuse.training.state import SkippedStep
 
 NON_FINITE_LIMIT = 10
 """Non-finite steps on end after which training gives up: their weights stand still, so waiting longer mends nothing."""
 TOLD_PER_EPOCH = 5
 """Skipped steps of an epoch that are told at once; the others stand in the log and at the epoch's end."""
+
+CONTEXT_GIB = 0.5
+"""Of a GPU's memory, what CUDA takes for the process itself, which no allocator counts."""
+_LEAST_SHARE = 0.01
 
 
 def diverged(skipped: Sequence[SkippedStep], learning_rate: float) -> ModelError:
@@ -45,5 +53,24 @@ def memory_named(device: str) -> Iterator[None]:
         raise ResourceError(
             f"Training ran out of memory on {device}.",
             found=str(error).splitlines()[0][:200] if str(error) else type(error).__name__,
-            remedy="Plan with less: autofuse plan --memory, or close what else uses the memory.",
+            remedy="Plan with less: autofuse plan --memory (--vram on a GPU), or close what else uses the memory.",
         ) from error
+
+
+def gpu_share(memory_gib: float, total_gib: float) -> float:
+    """Share of a GPU that torch's allocator may hand out, so that with the context it stays within ``memory_gib``."""
+    return min(1.0, max(_LEAST_SHARE, (memory_gib - CONTEXT_GIB) / total_gib))
+
+
+@contextmanager
+def held_to_dial(budget: Budget, device: torch.device) -> Iterator[None]:
+    """Inside the block torch takes no more of the GPU than the plan's memory dial; nothing where that dials RAM."""
+    if device.type != "cuda" or budget.device != "cuda":
+        yield
+        return
+    total_gib = torch.cuda.get_device_properties(device).total_memory / GIB
+    torch.cuda.set_per_process_memory_fraction(gpu_share(budget.memory_gib, total_gib), device)
+    try:
+        yield
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, device)

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from autofuse.foundation import ranks
 from autofuse.foundation.console import say
 from autofuse.foundation.errors import ModelError
 from autofuse.foundation.files import sweep_temps
@@ -18,6 +17,7 @@ from autofuse.foundation.locks import lock
 from autofuse.foundation.machine import cpu_threads, tune_allocator
 from autofuse.plan.task import Task
 from autofuse.preprocessing.store import Store
+from autofuse.sampling import ranks
 from autofuse.training.checkpoint import (
     NET,
     About,
@@ -27,6 +27,7 @@ from autofuse.training.checkpoint import (
     save_checkpoint,
     tensors_crc32,
 )
+from autofuse.training.guards import held_to_dial
 from autofuse.training.model import FINISHED_NAME, PLAN_NAME, RUN_NAME, checkpoint_path, load_task
 from autofuse.training.run import RunPlan
 from autofuse.training.session import Session
@@ -53,7 +54,7 @@ def fit(
     Stopped at any moment and called again it ends, on a CPU, with the weights of an undisturbed run, byte for byte.
     It holds the folder's lock meanwhile, sets torch's threads to those that the run was begun with, and leaves
     run.json, plan.json, last.safetensors, best.safetensors, log.jsonl, progress.png and finished.json.
-    Where several ranks train (``foundation.ranks``), each calls this with the same arguments but its device; the first
+    Where several ranks train (``sampling.ranks``), each calls this with the same arguments but its device; the first
     holds the lock and writes.
 
     Args:
@@ -81,7 +82,7 @@ def fit(
             if store is None:
                 raise TypeError("batches come from a store or from a loader_factory; neither was given")
             loader_factory = store_loader(task, trainer, store, run, device)
-        with numerics(run, device), caught_signals() as stopping:
+        with numerics(run, device), held_to_dial(task.plan.budget, device), caught_signals() as stopping:
             session = Session(task, trainer, run, folder, device, validate, stopping, started)
             result = session.train(loader_factory)
     return result

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from autofuse.foundation import ranks
 from autofuse.foundation.console import say
 from autofuse.foundation.errors import ModelError
+from autofuse.sampling import ranks
 from autofuse.training import checkpoint as files
 from autofuse.training.ema import Average
 from autofuse.training.model import Which, checkpoint_path

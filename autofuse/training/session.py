@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from autofuse.foundation import ranks
 from autofuse.foundation.console import Advance, log, say
 from autofuse.foundation.machine import GIB, peak_memory_gib
 from autofuse.plan.task import Task
+from autofuse.sampling import ranks
 from autofuse.sampling.batch import Batch
 from autofuse.training.checkpoint import tensors_crc32
 from autofuse.training.clock import Clock

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from autofuse.foundation import ranks
 from autofuse.networks.presence import set_modality_dropout
 from autofuse.plan.task import Task
+from autofuse.sampling import ranks
 from autofuse.sampling.batch import Batch
 from autofuse.training.averaging import share_buffers
 from autofuse.training.optimisers import Descent

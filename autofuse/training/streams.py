@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from autofuse.foundation import ranks
 from autofuse.foundation.console import say
 from autofuse.foundation.errors import DataError, ModelError
+from autofuse.sampling import ranks
 from autofuse.sampling.batch import Batch
 from autofuse.sampling.draw import AugmentationRecipe
 from autofuse.sampling.loader import Loader

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from autofuse.foundation import ranks
+from autofuse.sampling import ranks
 from autofuse.training.guards import memory_named
 from autofuse.training.state import TrainingState, ValidationResult
 from autofuse.training.trainer import Trainer

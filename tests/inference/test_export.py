@@ -105,3 +105,25 @@ def test_sources_are_those_of_preprocessing() -> None:
         matrix[np.arange(size_out), below] += 1 - share
         matrix[np.arange(size_out), above] += share
         np.testing.assert_allclose(matrix, axis_weights(size_in, size_out, 1), atol=1e-6)
+
+
+@pytest.mark.parametrize(("most", "rung"), [(10**9, 0), (19 * 14 * 10, 1), (0, 2)])
+def test_outputs_that_do_not_fit_together_are_resampled_one_by_one_or_on_the_cpu(
+    most: int, rung: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels, grids = class_labels(2), Grids((12, 14, 10), (12, 9, 23))
+    logits = smooth_logits(3, grids.prepared)
+    wanted = [chunk.values for chunk in target_chunks(as_rows(logits, [12]), grids, labels, keep_all=True)]
+    interpolate, calls = F.interpolate, []
+
+    def of_a_small_device(values: Tensor, **given: object) -> Tensor:
+        calls.append(values.numel())
+        if values.numel() > most and len(calls) < 3:  # the third way computes on the CPU, which is not small
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return interpolate(values, **given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(F, "interpolate", of_a_small_device)
+    found = [chunk.values for chunk in target_chunks(as_rows(logits, [12]), grids, labels, keep_all=True)]
+    whole = logits.numel()
+    assert calls == [[whole], [whole, *(whole // 3,) * 3], [whole, whole // 3, whole]][rung]
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(found, wanted, strict=True))  # type: ignore[arg-type]

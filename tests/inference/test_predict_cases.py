@@ -19,6 +19,7 @@ from autofuse.images.geometry import Geometry
 from autofuse.images.write import write_image
 from autofuse.inference import folder
 from autofuse.inference.folder import predict_cases, require_predicted
+from autofuse.inference.overlap_threads import Told
 from autofuse.inference.prediction import PredictOptions
 from autofuse.inference.record import RECORDS
 from autofuse.inference.simple import predict
@@ -199,7 +200,7 @@ def test_two_at_once_in_one_folder_are_refused(tmp_path: Path) -> None:
 
 def test_progress_is_exactly_one_a_case() -> None:
     told: list[float] = []
-    shares = folder._Told(lambda n=1, note="": told.append(n), "a")
+    shares = Told(lambda n=1, note="": told.append(n), "a")
     for _ in range(7):
         shares(1 / 7)
     shares.finish()

@@ -110,3 +110,27 @@ def test_threads_end_with_the_loader(store: Store) -> None:
     loader.close()
     assert threading.active_count() == before
     assert list(loader) == []
+
+
+def test_the_first_steps_settle_how_many_threads_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    from autofuse.sampling import loader as loaders
+    from autofuse.sampling.pace import WARM_UP, WATCHED
+
+    monkeypatch.setattr(loaders, "cpu_threads", lambda: 3)
+    crop = PatchSource.crop
+
+    def slow(self: PatchSource, step: int) -> Crops:
+        time.sleep(0.02)  # of which both streams take 0.04 s; steps take next to nothing
+        return crop(self, step)
+
+    with Loader(_sources(store), 0, threads=1) as loader:
+        wanted = [next(loader) for _ in range(WARM_UP + WATCHED + 6)]
+    monkeypatch.setattr(PatchSource, "crop", slow)
+    names = {thread.name for thread in threading.enumerate()}
+    with Loader(_sources(store), 0) as loader:
+        for step, batch in enumerate(wanted):
+            assert torch.equal(next(loader)["labelled"].image, batch["labelled"].image), step
+        readers = {thread.name for thread in threading.enumerate() if thread.name.startswith("patches")}
+        assert len(readers) >= 3
+        assert loader.prefetch == 4
+    assert {thread.name for thread in threading.enumerate()} <= names

@@ -23,10 +23,10 @@ import torch
 from torch import Tensor, nn
 
 from autofuse.dataset.types import IGNORE
-from autofuse.foundation import ranks
 from autofuse.foundation.errors import AutofuseError
 from autofuse.foundation.seat import Seat
 from autofuse.plan.task import Task
+from autofuse.sampling import ranks
 from autofuse.sampling.batch import Batch
 from autofuse.sampling.source import stream_batch
 from autofuse.testing.examples import example_batch, example_task

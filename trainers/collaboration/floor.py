@@ -42,12 +42,13 @@ class TeacherWatch(nn.Module):
 
     @torch.no_grad()
     def take_in(self) -> None:
-        """Take in the Dice of both that was seen; what is not finite (nothing to be found there) changes nothing."""
+        """Take in the Dice of both that was seen; nothing changes where the student's is NaN: nothing was to be found.
+        A teacher's that is not finite counts as 0."""
         if self.seen is None:
             return
         (student, teacher), self.seen = self.seen, None
-        known = torch.isfinite(student) & torch.isfinite(teacher)
-        for running, found in ((self.student, student), (self.teacher, teacher)):
+        known = torch.isfinite(student)
+        for running, found in ((self.student, student), (self.teacher, torch.nan_to_num(teacher))):
             running.copy_(torch.where(known, running.lerp(found.float(), 1 - MEMORY), running))
         self.best.copy_(torch.maximum(self.best, self.student))
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from autofuse.foundation import ranks
 from autofuse.networks.fusing import SeveralHeads
 from autofuse.networks.heads import Branches
+from autofuse.sampling import ranks
 from autofuse.sampling.batch import Batch
 
 

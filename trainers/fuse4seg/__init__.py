@@ -45,7 +45,9 @@ class Fuse4Seg(Supervised):
             one loss on all cases; ``first_order``: each descends its own; ``gauss_newton`` and ``unrolled``: the
             leader also foresees how the follower will move.
         follower_steps: of the follower for each step of the leader.
-        warm_up: share of the training in which the leader learns to fuse, without labels.
+        warm_up: share of the training, from its beginning, in which the leader learns to fuse, without labels.
+        leader_start: share of the training after which the leader learns from the follower; until then it stands still,
+            for what an untrained follower asks of an image means nothing.
         fusion_weight: λ; intensity_weight, gradient_weight, decomposition_weight: of the terms of L_fuse.
         aggregate: what the fused image departs from: the mean, the brightest modality, or the mean by saliency.
         sees: whether the follower sees the fused image alone, or the modalities too.
@@ -60,6 +62,7 @@ class Fuse4Seg(Supervised):
     bilevel: Bilevel = "first_order"
     follower_steps: Annotated[int, Field(ge=1, le=100)] = 5
     warm_up: Share = 0.0
+    leader_start: Share = 0.3
     fusion_weight: Weight = 0.01
     intensity_weight: Weight = 1.0
     gradient_weight: Weight = 10.0
@@ -107,8 +110,10 @@ class Fuse4Seg(Supervised):
         loss, slowly = self.loss(task), {FUSER: self.leader_rate}
 
         def together(nets: nn.ModuleDict, batches: Batches, progress: Progress) -> Mapping[str, Tensor]:
-            fused = self.fuse(nets, batches[LOWER])
-            found = {} if self.bilevel == "fixed" else self.fusion_terms(fused, progress)
+            still = self.bilevel == "fixed" or self.stands(progress)
+            with torch.set_grad_enabled(not still):
+                fused = self.fuse(nets, batches[LOWER])
+            found = {} if still else self.fusion_terms(fused, progress)
             if self.bilevel == "fixed" or progress.fraction >= self.warm_up:
                 found |= self.segmentation_terms(nets[SEGMENTER], fused, batches[LOWER], loss)
             return found
@@ -123,7 +128,9 @@ class Fuse4Seg(Supervised):
         def lead(nets: nn.ModuleDict, batches: Batches, progress: Progress) -> Mapping[str, Tensor]:
             if progress.fraction < self.warm_up:
                 return self.fusion_terms(self.fuse(nets, batches[UPPER]), progress)
-            return self.leader_terms(nets, batches, progress, loss) if progress.step % self.follower_steps == 0 else {}
+            if self.stands(progress) or progress.step % self.follower_steps:
+                return {}
+            return self.leader_terms(nets, batches, progress, loss)
 
         if self.bilevel == "fixed":
             return (Objective("segmentation", moves=(SEGMENTER,), terms=together),)
@@ -133,6 +140,10 @@ class Fuse4Seg(Supervised):
             Objective("segmentation", moves=(SEGMENTER,), terms=follow),
             Objective("fusion", moves=(FUSER,), terms=lead, rates=slowly),
         )
+
+    def stands(self, progress: Progress) -> bool:
+        """Whether the leader waits for the follower to learn."""
+        return self.warm_up <= progress.fraction < self.leader_start
 
     def fusion_terms(self, fused: Fused, progress: Progress) -> Terms:
         """λ L_fuse, term by term; λ counts beside L_seg alone, and is 1 while there is none."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from autofuse.foundation import ranks
+from autofuse.sampling import ranks
 
 LARGEST_CORRECTION = 1.0
 """Close to the follower's optimum the ratio below grows without bound; so far it is believed."""

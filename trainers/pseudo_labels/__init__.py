@@ -20,13 +20,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from autofuse.foundation import ranks
 from autofuse.foundation.errors import UsageError
 from autofuse.losses import deep_supervision, divergence_from, log_answers
 from autofuse.networks import build_network
 from autofuse.networks.fusing import OneDecoder
 from autofuse.networks.unet_spec import decoder_spec
 from autofuse.plan.task import Task
+from autofuse.sampling import ranks
 from autofuse.training.trainer import Batches, Objective, Progress, Share, Stream, Weight
 from autofuse_trainers.partial import Partial
 
