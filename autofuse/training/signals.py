@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -14,6 +15,9 @@ from autofuse.foundation.errors import AutofuseError
 T = TypeVar("T")
 
 _CAUGHT = (signal.SIGTERM, signal.SIGINT)
+ONE_STOP_S = 5.0
+"""A cluster sends SIGTERM to every process of a job, and those that started others pass it on: within this time several
+are one and the same stop."""
 
 
 class Interrupted(AutofuseError):  # noqa: N818
@@ -37,15 +41,23 @@ class Stopping:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self._since = 0.0
         self._abortable = False
 
     def receive(self, number: int, _frame: FrameType | None) -> None:
         """The signal handler: remember the first signal and give the second its usual effect."""
-        self.signal = number
-        for other in _CAUGHT:
-            signal.signal(other, signal.default_int_handler if other == signal.SIGINT else signal.SIG_DFL)
+        self.signal, self._since = number, time.monotonic()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, self._end)
         if self._abortable:
             raise Stop
+
+    def _end(self, number: int, _frame: FrameType | None) -> None:
+        """The handler of a SIGTERM after the first signal: end at once, unless it tells of the same stop."""
+        if self.signal == number and time.monotonic() - self._since < ONE_STOP_S:
+            return
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
 
     def unless_stopped(self, work: Callable[[], T]) -> T | None:
         """What ``work`` gives; None where a stop is asked for (see ``signal``), which ends it in the middle."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -112,7 +113,13 @@ def _cluster(workers: int | None) -> Iterator[Client]:
     # Memory is not limited: what a unit takes, its own process takes, which Dask does not see.
     specification = {number: {"cls": Nanny, "options": options(number)} for number in range(count)}
     scheduler = {"cls": Scheduler, "options": {"dashboard": False, "host": "127.0.0.1", "port": 0}}
-    with SpecCluster(specification, scheduler, silence_logs=logging.ERROR) as cluster, Client(cluster) as client:
+    # Ctrl-C reaches the workers too, which would answer with tracebacks; this process decides what becomes of them.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        cluster = SpecCluster(specification, scheduler, silence_logs=logging.ERROR)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with cluster, Client(cluster) as client:
         yield client
 
 
