@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,19 +33,12 @@ class Descent:
                 found=", ".join(unknown) or "none",
                 expected="some of " + ", ".join(nets),
             )
-        still = [name for name in objective.rates if name not in objective.moves]
-        if still:
-            raise ModelError(
-                f"The objective {objective.name!r} has a rate for what it does not move.",
-                found=", ".join(still),
-                expected="some of " + ", ".join(objective.moves),
-            )
         self.objective = objective
         self.named = _moved_parameters(objective, nets)
         self.parameters = list(self.named.values())
         self._clip = trainer.gradient_clip
         self._sgd = torch.optim.SGD(
-            _groups(objective, nets),
+            self.parameters,
             lr=trainer.learning_rate,
             momentum=trainer.momentum,
             nesterov=trainer.momentum > 0,
@@ -98,7 +90,7 @@ class Descent:
         self._sgd.grad_scale = None if needless else divisor  # type: ignore[attr-defined]
         self._sgd.found_inf = failed  # type: ignore[attr-defined]
         for group in self._sgd.param_groups:
-            group["lr"] = learning_rate * group["rate"]
+            group["lr"] = learning_rate
         self._sgd.step()
 
     def _rescale(self, failed: Tensor) -> None:
@@ -134,16 +126,6 @@ class Descent:
             raise ModelError(f"The saved momentum of objective {self.objective.name!r} does not fit its networks.")
         for name, buffer in mine.items():
             buffer.copy_(tensors[name])
-
-
-def _groups(objective: Objective, nets: nn.ModuleDict) -> list[dict[str, Any]]:
-    """The parameters of each network that moves, and the rate that it moves at."""
-    found: list[dict[str, Any]] = []
-    for name in objective.moves:
-        moved = [parameter for parameter in nets[name].parameters() if parameter.requires_grad]
-        if moved:
-            found.append({"params": moved, "rate": objective.rates.get(name, 1.0)})
-    return found
 
 
 def _moved_parameters(objective: Objective, nets: nn.ModuleDict) -> dict[str, nn.Parameter]:

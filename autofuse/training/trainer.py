@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -103,14 +103,12 @@ class Objective:
         moves: keys of the ModuleDict; no other network changes.
         terms: called with all networks, this step's batches by stream name, and the progress.
         every: taken at every n-th step.
-        rates: by network, what the learning rate is multiplied by where it is not 1.
     """
 
     name: str
     moves: tuple[str, ...]
     terms: Terms
     every: int = 1
-    rates: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

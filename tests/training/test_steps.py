@@ -49,34 +49,6 @@ def test_each_objective_moves_only_its_networks() -> None:
         assert all(parameter.grad is None for parameter in stepper.nets.parameters())
 
 
-def test_a_network_with_a_rate_of_its_own_moves_by_that_share_of_the_step() -> None:
-    stepper = stepper_of(Pair(weight_decay=0.0))
-    before = {name: weights_of(net) for name, net in stepper.nets.items()}
-
-    def moved(rates: dict[str, float]) -> dict[str, torch.Tensor]:
-        for name, net in stepper.nets.items():
-            net.load_state_dict(before[name])
-        lead = replace(stepper.descents[0].objective, moves=("leader", "follower"), rates=rates)
-        descent = Descent(lead, stepper.nets, Pair(weight_decay=0.0), fp16=False)
-        stepper.nets.zero_grad()
-        descent.step(lead.terms(stepper.nets, PAIR_BATCHES, Progress(0, 10))["loss"], 0.01)
-        named = dict(stepper.nets.named_parameters())
-        return {key: named[key].detach() - before[key.split(".")[0]][key.split(".", 1)[1]] for key in named}
-
-    whole, slow = moved({}), moved({"leader": 0.25})
-    assert any(step.abs().max() > 0 for key, step in whole.items() if key.startswith("leader."))
-    for key, step in whole.items():
-        share = 0.25 if key.startswith("leader.") else 1.0
-        torch.testing.assert_close(slow[key], share * step, rtol=1e-3, atol=1e-7)
-
-
-def test_a_rate_for_a_network_that_does_not_move_is_refused() -> None:
-    stepper = stepper_of(Pair())
-    wrong = replace(stepper.descents[0].objective, rates={"follower": 0.1})
-    with pytest.raises(ModelError, match="does not move"):
-        Descent(wrong, stepper.nets, Pair(), fp16=False)
-
-
 def test_an_objective_is_taken_when_it_is_due() -> None:
     stepper = stepper_of(Pair(follower_every=3))
     for step in range(7):

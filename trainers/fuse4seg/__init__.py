@@ -45,13 +45,10 @@ class Fuse4Seg(Supervised):
             one loss on all cases; ``first_order``: each descends its own; ``gauss_newton`` and ``unrolled``: the
             leader also foresees how the follower will move.
         follower_steps: of the follower for each step of the leader.
-        warm_up: share of the training, from its beginning, in which the leader learns to fuse, without labels.
-        leader_start: share of the training after which the leader learns from the follower; until then it stands still,
-            for what an untrained follower asks of an image means nothing.
+        warm_up: share of the training in which the leader learns to fuse, without labels.
         fusion_weight: λ; intensity_weight, gradient_weight, decomposition_weight: of the terms of L_fuse.
         aggregate: what the fused image departs from: the mean, the brightest modality, or the mean by saliency.
         sees: whether the follower sees the fused image alone, or the modalities too.
-        leader_rate: what the leader's learning rate is multiplied by.
         leader_width: channels of the leader's features, even; None for as many as planned memory holds.
         unroll_rate: of the follower's imagined step under ``unrolled``.
     """
@@ -61,15 +58,13 @@ class Fuse4Seg(Supervised):
 
     bilevel: Bilevel = "first_order"
     follower_steps: Annotated[int, Field(ge=1, le=100)] = 5
-    warm_up: Share = 0.0
-    leader_start: Share = 0.3
-    fusion_weight: Weight = 0.01
+    warm_up: Share = 0.05
+    fusion_weight: Weight = 0.1
     intensity_weight: Weight = 1.0
     gradient_weight: Weight = 10.0
     decomposition_weight: Weight = 2.0
     aggregate: Aggregate = "mean"
     sees: Literal["fused", "fused_and_sources"] = "fused"
-    leader_rate: Weight = 1.0
     leader_width: Annotated[int, Field(ge=2, le=64, multiple_of=2)] | None = None
     unroll_rate: Weight = 0.01
 
@@ -107,13 +102,11 @@ class Fuse4Seg(Supervised):
 
     def objectives(self, task: Task) -> tuple[Objective, ...]:
         """The follower's and the leader's; one for both together where they are not two."""
-        loss, slowly = self.loss(task), {FUSER: self.leader_rate}
+        loss = self.loss(task)
 
         def together(nets: nn.ModuleDict, batches: Batches, progress: Progress) -> Mapping[str, Tensor]:
-            still = self.bilevel == "fixed" or self.stands(progress)
-            with torch.set_grad_enabled(not still):
-                fused = self.fuse(nets, batches[LOWER])
-            found = {} if still else self.fusion_terms(fused, progress)
+            fused = self.fuse(nets, batches[LOWER])
+            found = {} if self.bilevel == "fixed" else self.fusion_terms(fused, progress)
             if self.bilevel == "fixed" or progress.fraction >= self.warm_up:
                 found |= self.segmentation_terms(nets[SEGMENTER], fused, batches[LOWER], loss)
             return found
@@ -128,22 +121,16 @@ class Fuse4Seg(Supervised):
         def lead(nets: nn.ModuleDict, batches: Batches, progress: Progress) -> Mapping[str, Tensor]:
             if progress.fraction < self.warm_up:
                 return self.fusion_terms(self.fuse(nets, batches[UPPER]), progress)
-            if self.stands(progress) or progress.step % self.follower_steps:
-                return {}
-            return self.leader_terms(nets, batches, progress, loss)
+            return self.leader_terms(nets, batches, progress, loss) if progress.step % self.follower_steps == 0 else {}
 
         if self.bilevel == "fixed":
             return (Objective("segmentation", moves=(SEGMENTER,), terms=together),)
         if self.bilevel == "joint":
-            return (Objective("segmentation", moves=(FUSER, SEGMENTER), terms=together, rates=slowly),)
+            return (Objective("segmentation", moves=(FUSER, SEGMENTER), terms=together),)
         return (
             Objective("segmentation", moves=(SEGMENTER,), terms=follow),
-            Objective("fusion", moves=(FUSER,), terms=lead, rates=slowly),
+            Objective("fusion", moves=(FUSER,), terms=lead),
         )
-
-    def stands(self, progress: Progress) -> bool:
-        """Whether the leader waits for the follower to learn."""
-        return self.warm_up <= progress.fraction < self.leader_start
 
     def fusion_terms(self, fused: Fused, progress: Progress) -> Terms:
         """λ L_fuse, term by term; λ counts beside L_seg alone, and is 1 while there is none."""
