@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 _FIRST_SAMPLE_S, _SLOWEST_SAMPLE_S = 0.05, 1.0
-"""Samples come less often as a command runs on: each makes the kernel walk all pages of the processes."""
+"""Samples of shared pages come less often as a command runs on: each makes the kernel walk all of them."""
 _KIB_PER_MIB = 1024
 
 
@@ -22,7 +22,8 @@ class Usage:
     Attributes:
         wall_s, cpu_s: seconds; cpu_s is user + system time of the process and all children it waited for.
         peak_mib: largest proportional set size of the whole process tree (shared pages count once), from samples that
-            come less often the longer it runs; at least the largest resident size of any one process.
+            come less often the longer it runs; at least the largest resident size of any one process, as the kernel
+            has kept it (``ru_maxrss`` would be that of whoever started the command, if that is larger).
         exit_status: of the command.
     """
 
@@ -61,8 +62,7 @@ def measure(command: Sequence[str], log: Path, environment: Mapping[str, str] | 
     status = process.returncode = os.waitstatus_to_exitcode(wait_status)
     if status != 0:
         raise RuntimeError(f"{' '.join(command)} ended with {status}; see {log}")
-    peak_kib = max(sampler.peak_kib, usage.ru_maxrss)
-    return Usage(wall_s, usage.ru_utime + usage.ru_stime, peak_kib / _KIB_PER_MIB, status)
+    return Usage(wall_s, usage.ru_utime + usage.ru_stime, sampler.peak_kib / _KIB_PER_MIB, status)
 
 
 class _PeakSampler(threading.Thread):
@@ -75,10 +75,16 @@ class _PeakSampler(threading.Thread):
         self._ended = threading.Event()
 
     def run(self) -> None:
-        pause_s = _FIRST_SAMPLE_S
-        while not self._ended.wait(pause_s):
-            self.peak_kib = max(self.peak_kib, sum(_pss_kib(pid) for pid in _tree(self.pid)))
-            pause_s = min(1.2 * pause_s, _SLOWEST_SAMPLE_S)
+        pause_s = waited_s = _FIRST_SAMPLE_S
+        while not self._ended.wait(_FIRST_SAMPLE_S):
+            tree = _tree(self.pid)
+            alone = max(_kib(pid, "status", "VmHWM:") for pid in tree)
+            waited_s += _FIRST_SAMPLE_S
+            together = 0.0
+            if waited_s >= pause_s:
+                together = sum(_kib(pid, "smaps_rollup", "Pss:") for pid in tree)
+                pause_s, waited_s = min(1.2 * pause_s, _SLOWEST_SAMPLE_S), 0.0
+            self.peak_kib = max(self.peak_kib, alone, together)
 
     def stop(self) -> None:
         self._ended.set()
@@ -96,10 +102,11 @@ def _tree(pid: int) -> list[int]:
     return pids
 
 
-def _pss_kib(pid: int) -> float:
+def _kib(pid: int, file: str, field: str) -> float:
+    """A figure that the kernel keeps of a process, 0 where it has ended."""
     try:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
+        for line in Path(f"/proc/{pid}/{file}").read_text().splitlines():
+            if line.startswith(field):
                 return float(line.split()[1])
     except OSError:
         pass
