@@ -18,7 +18,7 @@ BATCH, CHANNELS, TAPS = 2, 32, 27
 EDGE = {"cpu": 32, "cuda": 96}
 _ENOUGH_S = 0.35
 _MOST_ROUNDS = 20
-_PROBE = 4
+_PROBE = 2
 """Edges are so many times shorter in a first try, which shows what is too slow to be waited for."""
 _TOO_SLOW_S = 3.0
 _PATIENCE_S = 12.0
@@ -72,7 +72,7 @@ def _measured(device: str, rate: ConvolutionRate) -> dict[str, float | str]:
     edge = EDGE[device]
     flops = 3 * 2 * TAPS * CHANNELS * CHANNELS * voxels(device)  # backward: twice the forward pass
     try:
-        tried_s = _fastest(_step(device, rate, edge // _PROBE, block=False), device, 0.0)
+        tried_s = _fastest(_step(device, rate, edge // _PROBE, block=False), device, _ENOUGH_S / 4)
         if tried_s * _PROBE**3 > _TOO_SLOW_S:
             return {"problem": f"too slow (about {tried_s * _PROBE**3:.0f} s)"}
         alone_s = _fastest(_step(device, rate, edge, block=False), device, _ENOUGH_S)
