@@ -6,8 +6,8 @@
     python benchmarks/growth.py large         # 1024 x 1024 x 600 voxels: stated peak against measured
     python benchmarks/growth.py large --members 10 --shape 256 512 512
 
-Each measurement is a command of its own, started cold, with workers as by default. Exponents are slopes in log-log
-after start-up is taken off (the same command on next to nothing); up to 1.1 counts as linear. Judged are processor time
+Each measurement is a command of its own, started cold, with workers as by default. Exponents are the k
+of cost = a + b size^k, with the same command on next to nothing as size 0; up to 1.1 counts as linear. Judged are processor time
 and memory, since wall time is as long as the machine is busy. Figures go to ``results/growth_*.json``; the exit status
 is 1 if something grows more than linearly, or a peak is above what was stated.
 """
@@ -32,7 +32,7 @@ from tiny_cases import FILES_PER_CASE, touch_files, write_tiny_cases
 HERE = Path(__file__).resolve().parent
 STAGES = ("check", "fingerprint", "plan")
 CASES, START_CASES = (1000, 3000, 10_000), 10
-FILES, START_FILES = (10_000, 30_000, 100_000), 3 * FILES_PER_CASE
+FILES, START_FILES = (30_000, 100_000, 300_000), 3 * FILES_PER_CASE
 LARGE_SHAPE = (600, 1024, 1024)
 LARGE_PATCH, LARGE_STEP = 128, 1.0
 """Tiles side by side without overlap: what they share is time, not memory."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from measure import Usage
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
 
 LINEAR = 1.1
 """Exponents up to this count as linear."""
@@ -21,7 +23,7 @@ class Growth:
 
     Attributes:
         stage: what was measured; along: what grows, such as "cases".
-        start: what the same costs at next to nothing; taken off before the exponents are fitted.
+        start: what the same costs at next to nothing.
         sizes, used: ascending.
     """
 
@@ -32,13 +34,12 @@ class Growth:
     used: tuple[Usage, ...]
 
     def exponent(self, figure: str) -> float | None:
-        """Slope of log(figure - start) over log(size), least squares: 1 for linear growth; None where the figure hardly
-        grows at all."""
-        start = getattr(self.start, figure)
-        costs = [getattr(item, figure) - start for item in self.used]
-        if len(costs) < 2 or min(costs) <= 0 or costs[-1] < _LEAST_SHARE * getattr(self.used[-1], figure):
+        """The k of figure = a + b size^k that has the least relative squared error, ``start`` counted as size 0: 1 for
+        linear growth; None where the figure hardly grows at all."""
+        costs = [getattr(item, figure) for item in (self.start, *self.used)]
+        if len(costs) < 3 or costs[-1] - min(costs) < _LEAST_SHARE * costs[-1]:
             return None
-        return slope([math.log(size) for size in self.sizes], [math.log(cost) for cost in costs])
+        return fitted_exponent([0.0, *self.sizes], costs)
 
     def as_dict(self) -> dict[str, Any]:
         """Points and exponents; ``linear`` is judged by processor time and memory, which a busy machine spares."""
@@ -54,11 +55,20 @@ class Growth:
         }
 
 
-def slope(x: Sequence[float], y: Sequence[float]) -> float:
-    """Of the straight line through the points that has the least squared error."""
-    middle_x, middle_y = sum(x) / len(x), sum(y) / len(y)
-    spread = sum((value - middle_x) ** 2 for value in x)
-    return sum((a - middle_x) * (b - middle_y) for a, b in zip(x, y, strict=True)) / spread
+def fitted_exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
+    """k of cost = a + b size^k, all three above 0, by least squares of the relative errors.
+
+    A start that was measured a little too high or too low would bend a straight line through logarithms.
+    """
+    share, cost = np.asarray(sizes) / max(sizes), np.asarray(costs)
+
+    def errors(logs: NDArray[np.float64]) -> NDArray[np.float64]:
+        least, whole, exponent = np.exp(logs)
+        found: NDArray[np.float64] = (least + whole * share**exponent) / cost - 1
+        return found
+
+    found = least_squares(errors, np.log([cost[0], cost[-1], 1.0]), xtol=1e-12, ftol=1e-12, gtol=1e-12)
+    return float(np.exp(found.x[2]))
 
 
 def told(growth: Growth) -> str:
