@@ -1,14 +1,14 @@
 """How cost grows: with cases, listed files, voxels, classes, modalities and members; and what a giant case needs.
 
     python benchmarks/growth.py cases         # 1,000 to 10,000 tiny cases checked, measured, planned
-    python benchmarks/growth.py listing       # 10,000 to 100,000 files listed
+    python benchmarks/growth.py listing       # 30,000 to 300,000 files listed
     python benchmarks/growth.py prediction    # one case of more voxels, classes, modalities, members
     python benchmarks/growth.py large         # 1024 x 1024 x 600 voxels: stated peak against measured
     python benchmarks/growth.py large --members 10 --shape 256 512 512
 
 Each measurement is a command of its own, started cold, with workers as by default. Exponents are the k of
-cost = a + b size^k, with the same command on next to nothing as size 0; up to 1.1 counts as linear. Judged are processor
-time and memory, since wall time is as long as the machine is busy. Figures go to ``results/growth_*.json``; the exit
+cost = a + b size^k, with the same command on next to nothing as size 0; up to 1.1 counts as linear. Judged are
+processor time and memory, since wall time is as long as the machine is busy. Figures go to ``results/growth_*.json``; the exit
 status is 1 if something grows more than linearly, or a peak is above what was stated.
 """
 
