@@ -8,8 +8,9 @@
 
 Each measurement is a command of its own, started cold, with workers as by default. Exponents are the k of
 cost = a + b size^k, with the same command on next to nothing as size 0; up to 1.1 counts as linear. Judged are
-processor time and memory, since wall time is as long as the machine is busy. Figures go to ``results/growth_*.json``; the exit
-status is 1 if something grows more than linearly, or a peak is above what was stated.
+processor time and memory, since wall time is as long as the machine is busy. Figures go to
+``results/growth_*.json``; the exit status is 1 if something grows more than linearly, or a peak is above what was
+stated.
 """
 
 from __future__ import annotations
