@@ -48,17 +48,26 @@ class Closing:
     def score(self, fold: TrainedFold) -> Scores | None:
         """Scores of the fold's held-out cases, predicted first; None where nothing is held out or known."""
         from autofuse.road.judging import judge_held_out
-        from autofuse.road.prediction import predict_held_out
 
         if not fold.plan.held_out:
             say(f"Fold {fold.fold} holds nothing out: there is nothing to judge it by.")
             return None
-        # Probabilities are for choosing an ensemble, which is not done where each modality has a mask of its own.
-        coded = not self.ground.plan.masks_per_modality
-        predict_held_out(
-            self.dataset, fold, mirror=self.mirror, device=self.ground.device, workers=self.workers, coded=coded
-        )
+        self.predict_held_out(fold)
         return judge_held_out(self.dataset, fold, workers=self.workers)
+
+    def predict_held_out(self, fold: TrainedFold, share: tuple[int, int] | None = None) -> None:
+        """Masks of the cases that a fold holds out, or of that share of them; with what an ensemble is chosen by."""
+        from autofuse.road.prediction import predict_held_out
+
+        predict_held_out(
+            self.dataset,
+            fold,
+            mirror=self.mirror,
+            device=self.ground.device,
+            workers=self.workers,
+            coded=not self.ground.plan.masks_per_modality,  # nothing is chosen where each modality has its own mask
+            share=share,
+        )
 
     def choose(self, runs: Sequence[Trained], *, only_ready: str | None = None) -> Crew:
         """What predicts new cases: chosen from all runs where cases are held out, else what was trained just now.

@@ -42,6 +42,7 @@ class RunOrder(Value):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     gpus: int = Field(default=1, ge=1)
     memory_gib: float | None = Field(default=None, gt=0)
+    vram_gib: float | None = Field(default=None, gt=0)
     planner: str | None = None
     expect_missing: bool | None = None
     want_fused: bool | None = None
@@ -71,6 +72,7 @@ class RunOrder(Value):
             expect_missing=self.expect_missing,
             want_fused=self.want_fused,
             topology=self.topology,
+            vram_gib=self.vram_gib,
         )
 
     def method(self, trainer: str | None) -> Method:

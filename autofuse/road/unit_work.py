@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from autofuse.dataset.types import Dataset
+from autofuse.dataset.types import Case, Dataset
 from autofuse.foundation.console import say
 from autofuse.foundation.errors import ModelError, UsageError, one_line, understood
 from autofuse.foundation.workspace import Workspace
@@ -198,29 +198,31 @@ class Work:
         return ground, method, cast(int, unit.about["fold"])
 
     def _predict_held_out(self, unit: Unit) -> list[Path]:
-        from autofuse.road.prediction import predict_held_out
+        from autofuse.foundation.sharing_out import share_of
 
         fold = self._trained(unit.about)
-        predict_held_out(
-            self.dataset,
-            fold,
-            mirror=self.closing.mirror,
-            device=self.ground.device,
-            workers=self.workers,
-            coded=True,
-            share=_share(unit),
-        )
-        held_out = set(fold.plan.held_out)
-        cases = [case.id for case in self.dataset.cases if case.id in held_out]
-        return _records(fold.held_out, cases, _share(unit))
+        self.closing.predict_held_out(fold, _share(unit))
+        return self._records(fold.held_out, share_of(self._held_out(fold), *_share(unit)))
 
     def _score(self, unit: Unit) -> list[Path]:
         from autofuse.evaluation.folder import SCORES_FILE
 
         fold = self._trained(unit.about)
         scores = self.closing.score(fold)
-        made = _records(fold.held_out, fold.plan.held_out)
+        made = self._records(fold.held_out, self._held_out(fold))
         return made if scores is None else [*made, fold.held_out_scores / SCORES_FILE]
+
+    def _held_out(self, fold: TrainedFold) -> list[Case]:
+        held_out = set(fold.plan.held_out)
+        return [case for case in self.dataset.cases if case.id in held_out]
+
+    def _records(self, folder: Path, cases: Sequence[Case]) -> list[Path]:
+        """The records of the masks of ``cases``; each holds the hash of its mask."""
+        from autofuse.inference.own_mask import masks_of
+        from autofuse.inference.writing import record_path
+
+        own = self.ground.plan.masks_per_modality
+        return [record_path(folder, mask) for case in cases for mask in masks_of(case, own)]
 
     def _select(self, unit: Unit) -> list[Path]:
         self.closing.choose(self._runs())
@@ -239,7 +241,8 @@ class Work:
             need_one=False,  # the report tells which failed
             share=_share(unit),
         )
-        return _records(Path(made.folder), made.cases)
+        predicted = [case for case in self.dataset.test_cases if case.id in set(made.cases)]
+        return self._records(Path(made.folder), predicted)
 
     def _report(self, unit: Unit) -> list[Path]:
         ended = [item for unit in self.graph.units if (item := Ledger(self.workspace.folder).finished(unit))]
@@ -286,11 +289,3 @@ def _share(unit: Unit) -> tuple[int, int]:
 
 def _files_of(fold: TrainedFold) -> list[Path]:
     return [fold.folder / name for name in (RUN_FILE, PLAN_FILE, FINISHED_FILE)]
-
-
-def _records(folder: Path, cases: Sequence[str], share: tuple[int, int] | None = None) -> list[Path]:
-    """The records of predicted cases; each holds the hash of its mask."""
-    from autofuse.foundation.sharing_out import share_of
-    from autofuse.inference.writing import record_path
-
-    return [record_path(folder, case) for case in (cases if share is None else share_of(cases, *share))]

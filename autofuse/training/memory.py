@@ -26,6 +26,7 @@ from autofuse.foundation.errors import AutofuseError
 from autofuse.foundation.machine import GIB, Precision
 from autofuse.plan.task import Task
 from autofuse.sampling.batch import Batch
+from autofuse.sampling.source import stream_batch
 from autofuse.training.ema import Average
 from autofuse.training.run import RunPlan, plan_run
 from autofuse.training.steps import Stepper
@@ -138,8 +139,9 @@ def made_up_batches(task: Task, trainer: Trainer, device: torch.device) -> Mappi
     """A batch of noise and random classes for each stream, in the sizes that training has."""
     configuration, batches = task.configuration, {}
     for stream in trainer.streams():
-        samples = max(1, round(stream.share * configuration.batch))
-        shape = (samples, *configuration.patch)
+        samples = stream_batch(stream.share, configuration.batch)
+        masks = (task.modalities,) if task.plan.masks_per_modality else ()
+        shape = (samples, *masks, *configuration.patch)
         prior = None
         if task.prior_channels:
             prior = torch.zeros(samples, task.prior_channels, *configuration.patch, device=device)

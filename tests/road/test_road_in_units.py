@@ -13,7 +13,7 @@ from tiny_road import MEMORY_GIB, draw
 from autofuse import road
 from autofuse.foundation.errors import AutofuseError, UsageError
 from autofuse.road.results import REPORT_FILE, RunReport
-from autofuse.road.run_graph import settle_graph
+from autofuse.road.run_graph import HELD_OUT, settle_graph
 from autofuse.road.run_in_units import run_in_units, units_status, work_on_units
 from autofuse.road.run_order import RunOrder
 from autofuse.road.steps import open_both
@@ -114,6 +114,22 @@ def _again(raw: Path, here: Here, root: Path, found: dict[str, bytes]) -> None:
     assert here.seen == ["ground", "train.planned.fold_1", "score.planned.fold_1", "select", "report"]
     assert _products(root) == found
     assert {state.state for state in ledger.states(ledger.graph()).values()} == {"done"}
+
+
+def test_units_make_a_mask_for_each_modality(tmp_path: Path) -> None:
+    raw = draw(tmp_path, cases=6, test_cases=1, shift_mm=3.0, labels_per_modality=True)
+    order = ORDER.model_copy(update={"planner": "OwnMasks", "folds": (0,)})
+    ran = run_in_units(raw, order, Here([]), workspace=tmp_path / "ws")
+    assert ran.outcome.failed == {} and ran.report is not None
+    assert ran.report.held_out_dice is not None
+    ledger = Ledger(tmp_path / "ws" / raw.name)
+    graph = ledger.graph()
+    shares = [ledger.finished(unit) for unit in graph.units if unit.kind == HELD_OUT]
+    outputs = [name for share in shares if share is not None for name in share.outputs]
+    held_out = ran.report.folds[0].held_out_cases
+    assert held_out > 1 and len(outputs) == len(set(outputs)) == 2 * held_out
+    masks = tmp_path / "ws" / raw.name / (ran.report.predictions or "")
+    assert sorted(path.name for path in masks.glob("*.nii.gz")) == ["test_001_0000.nii.gz", "test_001_0001.nii.gz"]
 
 
 def test_a_damaged_image_fails_one_share_and_what_stands_on_it(tmp_path: Path) -> None:

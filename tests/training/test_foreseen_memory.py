@@ -19,6 +19,7 @@ from autofuse.training.memory import (
     PROCESS_GIB,
     _Living,
     foreseen_memory_gib,
+    made_up_batches,
     stepped_memory_gib,
     traced_memory_gib,
 )
@@ -69,6 +70,16 @@ def test_a_second_forward_pass_is_counted() -> None:
 @pytest.mark.parametrize("topology", TOPOLOGIES)
 def test_every_topology_can_be_traced(topology: str) -> None:
     assert traced_bytes("partial", topology) > MIB // 4
+
+
+def test_a_target_for_each_modality_is_made_up_where_each_has_its_own() -> None:
+    task = example_task(topology="per_modality")
+    own = replace(task, plan=task.plan.model_copy(update={"masks_per_modality": True}))
+    trainer = make_trainer("collaboration")
+    for of_task, axes in ((task, 4), (own, 5)):
+        batches = made_up_batches(of_task, trainer, torch.device("cpu"))
+        assert {batch.target.ndim for batch in batches.values()} == {axes}
+    assert traced_memory_gib(own, "collaboration", trainer, "fp32") > 0
 
 
 def test_batch_counts_in_proportion() -> None:
