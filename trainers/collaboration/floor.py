@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from autofuse.dataset.types import IGNORE
+from autofuse.sampling import ranks
 
 MEMORY = 0.9
 """Share of a running Dice that stays at each look."""
@@ -90,17 +91,18 @@ def remarks(before: Mapping[str, float], now: Mapping[str, float], floor: float)
 def dice_on(heads: Sequence[Tensor], targets: Sequence[Tensor], membership: Tensor, presence: Tensor) -> Tensor:
     """2 Σ p t / (Σ p² + Σ t) of all heads, structures and labelled voxels together, a scalar; NaN without foreground.
 
+    Of the whole batch, whichever process holds a sample: all must judge the teacher alike.
+
     Args:
         heads: M times the probability of each structure, (B, C, *S); targets: M times (B, *S) class indices.
         membership: (C, class indices) bool, which index belongs to which structure.
         presence: (B, M, *1) or (B, M, *S) bool; what a modality does not see does not count.
     """
-    shared, sizes = torch.zeros((), device=presence.device), torch.zeros((), device=presence.device)
-    true = torch.zeros((), device=presence.device)
+    sums = torch.zeros(3, device=presence.device)
     for modality, (found, target) in enumerate(zip(heads, targets, strict=True)):
         labelled = ((target != IGNORE) & presence[:, modality]).unsqueeze(1)
         inside = membership[:, target.clamp(min=0)].transpose(0, 1) & labelled
         p = found.detach().float() * labelled
-        shared, sizes = shared + (p * inside).sum(), sizes + (p**2).sum()
-        true = true + inside.sum()
+        sums = sums + torch.stack([(p * inside).sum(), (p**2).sum(), inside.sum()])
+    shared, sizes, true = ranks.sum_over_ranks(sums)
     return torch.where(true > 0, 2 * shared / (sizes + true).clamp(min=1e-6), torch.nan)
