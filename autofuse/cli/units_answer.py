@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
+from autofuse.cli import given
 from autofuse.cli.answers import Answer, answer
 from autofuse.cli.cluster_answer import dry_run_answer, require_fitting, slurm_outcome
 from autofuse.cli.units_tables import counts, failures, finished, status_table
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 
 def in_units(options: Namespace) -> bool:
     """Whether the run that is asked for is divided into work units: any option of theirs says so."""
-    given = (options.executor, options.jobs, options.trainers, options.fold_minutes, options.cases_per_unit)
+    named = (options.executor, options.jobs, options.trainers, options.fold_minutes, options.cases_per_unit)
     cluster = bool(options.slurm or options.dry_run or options.no_wait or options.scheduler)
-    return cluster or any(value is not None for value in given)
+    return cluster or any(value is not None for value in named)
 
 
 def run_outcome(options: Namespace) -> RunOutcome:
@@ -86,7 +87,7 @@ def order_of(options: Namespace) -> RunOrder:
         precision=options.precision,
         device=options.device,
         gpus=options.gpus,
-        memory_gib=options.memory,
+        **given.memory(options),
         planner=options.planner,
         expect_missing=options.expect_missing,
         want_fused=options.want_fused,

@@ -136,3 +136,8 @@ def test_a_run_and_a_worker_with_the_same_options_ask_for_the_same() -> None:
     assert order.trainers == ("supervised", "partial")
     assert (order.folds, order.settings, order.cases_a_unit) == (None, {"learning_rate": 0.1}, 4)
     assert order_of(parse(["worker", "D"])) == RunOrder()
+
+
+def test_the_memory_of_a_gpu_is_part_of_the_order() -> None:
+    order = order_of(parse(["run", "D", "--executor", "slurm", "--device", "cuda", "--vram", "11GiB"]))
+    assert (order.vram_gib, order.memory_gib) == (11.0, None)
