@@ -246,6 +246,27 @@ def test_consistency_begins_after_the_warm_up() -> None:
     assert 0 < opened[2] < opened[3] < 1
 
 
+@pytest.mark.parametrize(
+    ("weights", "fraction", "looks"),
+    [({}, 0.0, 1), ({}, 0.9, 2), ({"semantic_weight": 0.0, "anatomical_weight": 0.0}, 0.9, 1)],
+)
+def test_what_nothing_is_learnt_from_is_not_looked_at(
+    weights: dict[str, float], fraction: float, looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, trainer = task_of(), Collaboration(**weights)
+    nets, seen, whole = trainer.networks(task), [], PerModality.branches
+
+    def counted(self: PerModality, *arguments: object) -> object:
+        seen.append(arguments)
+        return whole(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(PerModality, "branches", counted)
+    batches = {"labelled": example_batch(task), "unlabelled": example_batch(task, seed=5)}
+    (objective,) = trainer.objectives(task)
+    objective.terms(nets, batches, Progress(round(100 * fraction), 100))
+    assert len(seen) == looks
+
+
 def test_a_network_with_one_head_for_all_is_refused() -> None:
     with pytest.raises(UsageError, match="heads of their own"):
         Collaboration().networks(example_task(2, 2, topology="early"))

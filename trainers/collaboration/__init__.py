@@ -149,8 +149,10 @@ class Collaboration(Supervised):
             found = self.supervised_terms(own, labelled, loss)
             if "watch" in nets and progress.step % LOOK_EVERY == 0:
                 self.look(nets, own, labelled, membership, regions)
-            branches = self.looked_at(network, unlabelled)
             opened = self.opened(progress)
+            if not opened or not (self.semantic_weight or self.anatomical_weight or self.teacher_weight):
+                return found  # what nothing is learnt from need not be looked at
+            branches = self.looked_at(network, unlabelled)
             if self.semantic_weight:
                 found["semantic"] = self.semantic_weight * opened * self.semantic(branches)
             if self.anatomical_weight:
