@@ -88,7 +88,8 @@ class _Asked:
         self.plan, self.configuration, self.method = plan, configuration, method
         matters = (plan.labels, configuration, method, plan.budget)
         parts = [item.model_dump(mode="json") for item in matters]
-        self._key = short_hash({"parts": parts, "modalities": len(plan.modalities)})
+        masks = len(plan.modalities) if plan.masks_per_modality else 1
+        self._key = short_hash({"parts": parts, "modalities": len(plan.modalities), "masks": masks})
 
     def __hash__(self) -> int:
         return hash(self._key)
