@@ -1,5 +1,7 @@
 """Seconds and memory of one training step of a trainer on a made-up batch, as JSON; a process of its own measures one.
 
+In the precision that training takes on this machine.
+
 python benchmarks/one_step.py '{"trainer": "partial", "topology": "early", "settings": {}, "patch": [48, 48, 48],
                                 "features": [8, 16, 32, 64], "modalities": 2}'
 """
@@ -13,7 +15,7 @@ import time
 
 import torch
 
-from autofuse.foundation.machine import peak_memory_gib, tune_allocator
+from autofuse.foundation.machine import default_precision, peak_memory_gib, tune_allocator
 from autofuse.plan.task import Task
 from autofuse.sampling.batch import Batch
 from autofuse.testing.examples import example_task
@@ -62,16 +64,19 @@ def main() -> None:
     nets = trainer.networks(task).train()
     batches = {stream.name: drawn(task, max(1, round(stream.share * BATCH))) for stream in trainer.streams()}
     objectives = trainer.objectives(task)
+    precision = default_precision("cpu")
     before, seconds = peak_memory_gib(), []
     for step in range(WARM_UP + STEPS):
         started = time.perf_counter()
         for objective in objectives:
-            terms = objective.terms(nets, batches, Progress(step + STEPS, 20))
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+                terms = objective.terms(nets, batches, Progress(step + STEPS, 20))
             torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
             nets.zero_grad()
         seconds.append(time.perf_counter() - started)
     step_gib = peak_memory_gib() - before
-    sys.stdout.write(json.dumps({"step_s": statistics.median(seconds[WARM_UP:]), "step_gib": step_gib}) + "\n")
+    found = {"step_s": statistics.median(seconds[WARM_UP:]), "step_gib": step_gib, "precision": precision}
+    sys.stdout.write(json.dumps(found) + "\n")
 
 
 if __name__ == "__main__":
