@@ -39,10 +39,10 @@ ARMS = {
 }
 
 
-def weighed(name: str, semantic: float, anatomical: float, teacher: float) -> Arm:
+def weighed(name: str, semantic: float, anatomical: float, teacher: float, **others: float) -> Arm:
     """Collaboration with these weights."""
     weights = {"semantic_weight": semantic, "anatomical_weight": anatomical, "teacher_weight": teacher}
-    return Arm(name, {}, trainer="collaboration", settings=weights)
+    return Arm(name, {}, trainer="collaboration", settings={**weights, **others})
 
 
 SWEPT = {
@@ -51,11 +51,14 @@ SWEPT = {
         weighed("labels_alone", 0.0, 0.0, 0.0),
         weighed("consistencies_1", 1.0, 1.0, 0.0),
         weighed("consistencies_0.1", 0.1, 0.1, 0.0),
+        weighed("consistencies_3", 3.0, 3.0, 0.0),
+        weighed("consistencies_1_beside_all_labels", 1.0, 1.0, 0.0, unlabelled_share=0.25),
         weighed("teacher_1", 0.0, 0.0, 1.0),
         weighed("teacher_1_consistencies_0.1", 0.1, 0.1, 1.0),
     )
 }
-"""How much unlabelled cases count. ``labels_alone`` has the same batches, and learns from the labelled ones only."""
+"""How much unlabelled cases count. ``labels_alone`` has the same batches, and learns from the labelled ones only: with
+a batch of two, one sample instead of two. ``beside_all_labels`` has both of them, and a third without a label."""
 
 
 def few(source: Path, folder: Path, labelled: int | None, split: int, sweep: bool = False) -> Path:
