@@ -2,11 +2,13 @@
 
     python benchmarks/against_nnunet.py                    # phantom set, 12 cases of 96 x 96 x 64, two modalities
     python benchmarks/against_nnunet.py --dataset DIR      # any data set in nnU-Net's raw layout
+    python benchmarks/against_nnunet.py --preparing --name against_nnunet_preparing    # what comes before training
 
 nnU-Net is installed once into an environment of its own (``benchmarks/.venv-nnunet``), or taken from
 ``--nnunet-env``. Each stage is a whole command, started cold, on both sides; training steps use nnU-Net's planned
 patch, batch and network on both sides, and each is set beside its own bare network's step. The results are kept as
-JSON in ``benchmarks/results/``.
+JSON in ``benchmarks/results/``. ``--preparing`` takes larger phantoms, half of them in coarser voxels, so that they are
+resampled; nnU-Net then takes one step, since that tells where its prepared cases lie.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -220,7 +222,23 @@ def phantom(folder: Path) -> Path:
     return write_phantom(folder, PhantomOptions(cases=12, test_cases=0, shape=(64, 96, 96), modalities=2, seed=1))
 
 
-def show(rows: list[Row], steps: Mapping[str, Any]) -> None:
+def phantom_of_two_spacings(folder: Path) -> Path:
+    """Cases of 3.3 million voxels, every second one in voxels that are longer by a third."""
+    from autofuse.images import read_image, write_image
+    from autofuse.phantom import PhantomOptions, write_phantom
+
+    raw = write_phantom(folder, PhantomOptions(cases=8, test_cases=0, shape=(128, 160, 160), modalities=2, seed=1))
+    labels = sorted((raw / "labelsTr").glob("*.nii.gz"))
+    for label in labels[1::2]:
+        for path in (label, *(raw / "imagesTr").glob(label.name.replace(".nii.gz", "_*.nii.gz"))):
+            image = read_image(path)
+            was = image.geometry
+            z, y, x = (4 / 3 * mm for mm in was.spacing_mm)
+            write_image(path, image.voxels, replace(was, spacing_mm=(z, y, x)))
+    return raw
+
+
+def show_rows(rows: list[Row]) -> None:
     """The table, on stdout."""
     write = sys.stdout.write
     write(f"{'stage':28} {'autofuse':>20} {'nnU-Net 2.8.1':>20} {'faster':>8} {'memory':>8}\n")
@@ -230,6 +248,11 @@ def show(rows: list[Row], steps: Mapping[str, Any]) -> None:
             f"{row.stage:28} {ours.wall_s:9.2f} s {ours.peak_mib:5.0f} MiB {theirs.wall_s:9.2f} s "
             f"{theirs.peak_mib:5.0f} MiB {ratio['wall_ratio']:7.1f}x {ratio['memory_ratio']:7.1f}x\n"
         )
+
+
+def show_steps(steps: Mapping[str, Any]) -> None:
+    """How long training steps take, on stdout."""
+    write = sys.stdout.write
     for side in ("autofuse", "nnunet"):
         step, bare = (statistics.median(steps[side][key]) for key in ("step_s", "bare_step_s"))
         overhead = 100 * (step / bare - 1)
@@ -245,16 +268,23 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="repeats of the start-up times; 0 leaves them out")
     parser.add_argument("--around-cases", type=int, default=3, help="cases to time prediction beside the network with")
     parser.add_argument("--train-steps", type=int, default=0, help="train both for so long and compare Dice; 0: do not")
+    parser.add_argument("--preparing", action="store_true", help="only what comes before training, on larger cases")
     parser.add_argument("--name", default="against_nnunet", help="name of the results file")
     options = parser.parse_args()
     environment = nnunet_environment(options.nnunet_env)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         scratch = Path(folder)
-        raw = options.dataset or phantom(scratch / "phantom")
+        raw = options.dataset or (phantom_of_two_spacings if options.preparing else phantom)(scratch / "phantom")
         bench = Bench(raw, environment, scratch, options.repeats)
         more: dict[str, Any] = {"limits": measure_limits(scratch).as_dict()}
         try:
             rows = (bench.start_up() if options.repeats else []) + bench.before_training()
+            if options.preparing:
+                bench.asked.write_text(json.dumps(bench.their_peer("steps", str(_PHANTOM_ID), "1")[1]))
+                more |= {"prepared": bench.prepared(), "preprocess_bytes": bench.sizes()}
+                show_rows(rows)
+                keep(options.name, {"rows": [row.as_dict() for row in rows], **more})
+                return
             steps, training = bench.training(options.steps)
             more["prepared"] = bench.prepared()
             rows += [training, *bench.prediction(steps)]
@@ -265,7 +295,8 @@ def main() -> None:
         except RuntimeError:
             sys.stderr.write(bench.log.read_text(errors="replace")[-4000:])
             raise
-    show(rows, steps)
+    show_rows(rows)
+    show_steps(steps)
     show_more(more)
     keep_rows(options.name, rows, steps, more)
 

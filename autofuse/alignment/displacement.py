@@ -116,8 +116,10 @@ def measure_displacement(
         half = finer_mm * _CROP / 2
         part = (np.maximum(box[0], coarse.middle_mm - half), np.minimum(box[1], coarse.middle_mm + half))
         around = window_in(fixed_geometry, part, finer_mm)
-        found_mm = found_mm + _refine(views, around, found_mm, outline=best is coarse)
-    return _told(found_mm, coarse, best, min(finer_mm, step_mm))
+        more_mm = _refine(views, around, found_mm, step_mm, outline=best is coarse)
+        if more_mm is not None:
+            return _told(found_mm + more_mm, coarse, best, finer_mm)
+    return _told(found_mm, coarse, best, step_mm)
 
 
 @dataclass(frozen=True)
@@ -185,13 +187,20 @@ def _one_mask(views: tuple[View, View], window: Window) -> bool:
     return int((both & ((fixed != 0) != (moving != 0))).sum()) <= ONE_MASK * either
 
 
-def _refine(views: tuple[View, View], around: Window, found_mm: Vector, *, outline: bool) -> Vector:
-    """What is to be added to ``found_mm``, from a finer look at ``around``."""
+def _refine(
+    views: tuple[View, View], around: Window, found_mm: Vector, voxel_mm: float, *, outline: bool
+) -> Vector | None:
+    """What is to be added to ``found_mm``, from a finer look at ``around``.
+
+    None where nothing can be compared, or another place is found than at the first look, which saw more, with voxels of
+    ``voxel_mm``: the middle of a body may be too smooth to say anything.
+    """
     reach = tuple(_CROP_REACH if count >= FEWEST_ALONG else 0 for count in around.counts)
     finer = _look(views, around, reach, found_mm, outline=outline)
     if not finer.agreement.compared.any():
-        return np.zeros(3)
-    return _peak(finer.agreement) * around.step_mm
+        return None
+    more_mm = _peak(finer.agreement) * around.step_mm
+    return more_mm if bool((np.abs(more_mm) <= voxel_mm).all()) else None
 
 
 def _peak(agreement: Agreement) -> Vector:

@@ -33,7 +33,7 @@ class CaseRecord(StoredValue):
     """
 
     kind: ClassVar[str] = "case_record"
-    schema_number: ClassVar[int] = 3
+    schema_number: ClassVar[int] = 4
 
     stamp: str
     facts: CaseFacts

@@ -162,3 +162,24 @@ def test_real_brains_lie_where_they_were_put(shared_data: Path) -> None:
     apart = measure_displacement(flair, raw.geometry, moved, raw.geometry)
     assert aligned.distance_mm < 1.0 and aligned.reliable
     assert apart.displacement_mm == pytest.approx((5.0, -4.0, 3.0), abs=1.0)
+
+
+@pytest.mark.parametrize("shift", [(0.0, 2.0, 0.0), (0.0, 7.0, -5.0)])
+def test_a_body_that_is_smooth_inside_is_placed_by_its_outline(shift: tuple[float, float, float]) -> None:
+    """The finer look at its middle sees only where each coil shone brightest, and those places are not one."""
+    shape, random = (96, 112, 112), np.random.default_rng(0)
+    grid = Geometry(shape)
+    places_mm = np.stack(np.meshgrid(*(np.arange(count) - count / 2 for count in shape), indexing="ij"))
+
+    def squared(centre_mm: tuple[float, ...], radii_mm: tuple[float, ...]) -> NDArray[np.float64]:
+        centre, radii = (np.array(item).reshape(3, 1, 1, 1) for item in (centre_mm, radii_mm))
+        found: NDArray[np.float64] = (((places_mm - centre) / radii) ** 2).sum(0)
+        return found
+
+    def smooth(moved_mm: tuple[float, ...], brightest_mm: tuple[float, ...]) -> NDArray[np.float32]:
+        light = 10 + np.exp(-squared(brightest_mm, (40, 40, 40))) + random.normal(scale=0.05, size=shape)
+        return np.where(squared(moved_mm, (32, 38, 42)) < 1, light, 0).astype(np.float32)
+
+    found = measure_displacement(smooth((0, 0, 0), (0, 0, 0)), grid, smooth(shift, (9, -9, 9)), grid)
+    assert found.displacement_mm == pytest.approx(shift, abs=1.0)
+    assert found.reliable
