@@ -8,7 +8,7 @@ nnU-Net is installed once into an environment of its own (``benchmarks/.venv-nnu
 ``--nnunet-env``. Each stage is a whole command, started cold, on both sides; training steps use nnU-Net's planned
 patch, batch and network on both sides, and each is set beside its own bare network's step. The results are kept as
 JSON in ``benchmarks/results/``. ``--preparing`` takes larger phantoms, half of them in coarser voxels, so that they are
-resampled; nnU-Net then takes one step, since that tells where its prepared cases lie.
+resampled.
 """
 
 from __future__ import annotations
@@ -280,7 +280,7 @@ def main() -> None:
         try:
             rows = (bench.start_up() if options.repeats else []) + bench.before_training()
             if options.preparing:
-                bench.asked.write_text(json.dumps(bench.their_peer("steps", str(_PHANTOM_ID), "1")[1]))
+                bench.asked.write_text(json.dumps(bench.their_peer("planned", str(_PHANTOM_ID))[1]))
                 more |= {"prepared": bench.prepared(), "preprocess_bytes": bench.sizes()}
                 show_rows(rows)
                 keep(options.name, {"rows": [row.as_dict() for row in rows], **more})

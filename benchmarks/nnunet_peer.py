@@ -1,6 +1,7 @@
 """nnU-Net's side of the comparison; runs inside nnU-Net's own environment and prints one JSON line.
 
     python nnunet_peer.py steps DATASET_ID STEPS          time training steps and the bare network's, save a checkpoint
+    python nnunet_peer.py planned DATASET_ID              what is planned, and where prepared cases lie
     python nnunet_peer.py teach DATASET_ID STEPS FOLDER   train that long, predict what fold 0 holds out into FOLDER
     python nnunet_peer.py predict MODEL FOLDER IMAGES     predict a folder of images; how much of it is the network
 
@@ -45,11 +46,14 @@ def steps(dataset: str, count: int) -> dict[str, Any]:
     bare = _timed(lambda: trainer.train_step(fixed), count)
     trainer.current_epoch = 1
     trainer.on_train_end()
+    return {"step_s": with_loader, "bare_step_s": bare, **planned(trainer)}
+
+
+def planned(trainer: Any) -> dict[str, Any]:
+    """What nnU-Net has planned, and where its things lie."""
     manager = trainer.configuration_manager
     arguments = manager.network_arch_init_kwargs
     return {
-        "step_s": with_loader,
-        "bare_step_s": bare,
         "patch": list(manager.patch_size),
         "batch": manager.batch_size,
         "spacing_mm": list(manager.spacing),
@@ -149,6 +153,8 @@ def main(what: str, *words: str) -> None:
         report = predict(words[0], words[1], words[2])
     elif what == "teach":
         report = teach(words[0], int(words[1]), words[2])
+    elif what == "planned":
+        report = planned(_trainer(words[0]))
     else:
         report = steps(words[0], int(words[1]))
     sys.stdout.write("\n" + dumps(report) + "\n")
