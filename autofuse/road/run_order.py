@@ -124,5 +124,7 @@ def require_possible(order: RunOrder) -> None:
         from autofuse.road.whole import require_open
 
         require_open(order.configuration, ",".join(order.trainers) or None, order.settings)
+    if order.vram_gib is not None and (order.device == "cpu" or order.memory_gib is not None):
+        order.model_copy(update={"device": "cpu"}).asked().turned(None, "cpu")  # refuses, with the reason
     if len(set(order.trainers)) < len(order.trainers):
         raise UsageError("A trainer is named twice.", found=", ".join(order.trainers))

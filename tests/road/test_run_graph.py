@@ -153,3 +153,12 @@ def test_an_order_of_another_version_is_named(opened: tuple[Dataset, Workspace])
     graph = make_graph(CPU, opened[0])
     with pytest.raises(ModelError, match="not one that this version understands"):
         order_of(graph.model_copy(update={"order": {"asked": {"folds": "many"}}}))
+
+
+@pytest.mark.parametrize("changes", [{"vram_gib": 8.0}, {"vram_gib": 8.0, "memory_gib": 8.0, "device": "auto"}])
+def test_a_dial_that_cannot_be_meant_is_refused_at_once(
+    changes: dict[str, object], opened: tuple[Dataset, Workspace]
+) -> None:
+    with pytest.raises(UsageError, match="no GPU here|given twice"):
+        settle_graph(CPU.model_copy(update=changes), *opened)
+    assert not Ledger(opened[1].folder).graph_file.exists()
