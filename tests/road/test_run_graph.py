@@ -159,6 +159,6 @@ def test_an_order_of_another_version_is_named(opened: tuple[Dataset, Workspace])
 def test_a_dial_that_cannot_be_meant_is_refused_at_once(
     changes: dict[str, object], opened: tuple[Dataset, Workspace]
 ) -> None:
-    with pytest.raises(UsageError, match="no GPU here|given twice"):
+    with pytest.raises(UsageError, match=r"no GPU here|given twice"):
         settle_graph(CPU.model_copy(update=changes), *opened)
     assert not Ledger(opened[1].folder).graph_file.exists()
