@@ -39,6 +39,8 @@ from autofuse.training.state import ValidationResult
 from autofuse.training.trainer import Stream, Trainer
 
 BATCH = 4
+MOST_RANKS = 2
+"""A stream's samples are as many as these share evenly, in one process too, so that all see the same batches."""
 CASES = tuple(f"case {index}" for index in range(BATCH))
 RANK_LOST = 70
 
@@ -90,7 +92,7 @@ class Batches:
             self.step += 1
 
     def shared(self, stream: Stream) -> Batch:
-        whole = uneven(self.task, stream, mix(7, stream.name, self.step), stream_batch(stream.share, BATCH))
+        whole = uneven(self.task, stream, mix(7, stream.name, self.step), stream_batch(stream.share, BATCH, MOST_RANKS))
         if self.poisoned == self.step:
             whole.image[-1] = float("nan")
         return rows(whole, ranks.rank(), ranks.count())
