@@ -204,8 +204,8 @@ CHALLENGER_TABLE: tuple[Row[Annotated], ...] = (
 OWN_MASKS = Row(
     "each modality carries a mask of its own",
     COLLABORATION,
-    "each decoder against its own mask, and modalities agree by channels and volumes, or by voxels where they lie on "
-    "each other (CMC); other methods teach one mask",
+    "each decoder against its own mask (CMC), and modalities agree where they lie on each other: where they lie apart, "
+    "that has lost; other methods teach one mask",
     masks_of_their_own,
 )
 """The row before all others where the fingerprint says so. It has no challenger: none of them finds several masks."""
@@ -329,11 +329,14 @@ def measure_annotation(
 
 def _fields(name: str, facts: Annotated) -> dict[str, JsonValue]:
     """What a method has to know about the data, and what of it has proved itself: voxels are compared only where
-    modalities show the same place, and nobody learns to fuse until that wins."""
+    modalities show the same place, nobody learns to fuse until that wins, and modalities that lie apart, each with a
+    mask of its own, are not drawn together, which lost (``benchmarks/results/misaligned.json``)."""
     if name == SELF_TRAINING and facts.sparse:
         return {"teacher": PARTIAL}
     if name == FUSE4SEG:
         return {"bilevel": "fixed"}
+    if name == COLLABORATION and facts.own_masks and not facts.together:
+        return {"aligned": False, "semantic_weight": 0.0, "anatomical_weight": 0.0}
     return {"aligned": facts.together} if name == COLLABORATION else {}
 
 

@@ -49,6 +49,8 @@ def test_each_modality_is_taught_by_its_own_mask(apart_mm: float, mended: bool) 
     assert plan.masks_per_modality and plan.registration is None
     assert {item.network.topology for item in plan.configurations} == {"per_modality"}
     assert plan.trainer.name == "collaboration" and plan.trainer.fields["aligned"] is (apart_mm == 0)
+    drawn_together = "semantic_weight" not in plan.trainer.fields  # the method's own weights, else 0
+    assert drawn_together is (apart_mm == 0)
     assert plan.challengers == () and all(item.previous is None for item in plan.configurations)
 
 
