@@ -34,14 +34,18 @@ def as_it_is(plan: Plan) -> Plan:
     return plan.model_copy(update={"registration": None})
 
 
-NO_SEMANTIC: Mapping[str, Any] = {"semantic_weight": 0.0}
-NO_ANATOMICAL: Mapping[str, Any] = {"anatomical_weight": 0.0}
+def together(name: str, semantic: float, anatomical: float, **others: float) -> Arm:
+    """Collaboration with these weights, whatever the plan says of them."""
+    weights = {"semantic_weight": semantic, "anatomical_weight": anatomical}
+    return Arm(name, {}, trainer="collaboration", settings={**weights, **others})
+
+
 TOGETHER = (
-    Arm("collaboration", {}, trainer="collaboration"),
-    Arm("without_semantic", {}, trainer="collaboration", settings=NO_SEMANTIC),
-    Arm("without_anatomical", {}, trainer="collaboration", settings=NO_ANATOMICAL),
-    Arm("a_head_for_each", {}, trainer="collaboration", settings={**NO_SEMANTIC, **NO_ANATOMICAL}),
-    Arm("with_teacher", {}, trainer="collaboration", settings={"teacher_weight": 1.0}),
+    together("collaboration", 1.0, 1.0),
+    together("without_semantic", 0.0, 1.0),
+    together("without_anatomical", 1.0, 0.0),
+    together("a_head_for_each", 0.0, 0.0),
+    together("with_teacher", 1.0, 1.0, teacher_weight=1.0),
 )
 """One network for both masks."""
 EACH = (
