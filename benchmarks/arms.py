@@ -212,6 +212,48 @@ def one_modality(raw: Path, channel: int, folder: Path) -> Path:
     return copy
 
 
+def kept_aside(
+    source: Path, folder: Path, judges: int, split: int, regions: Mapping[str, Sequence[int]] | None = None
+) -> Path:
+    """A copy of a labelled data set (nnU-Net's layout, images linked) with ``judges`` cases as test cases; made once.
+
+    Split after split, others judge. Test cases are predicted without mirroring, in an eighth of the time that a fold's
+    held-out cases take; all others are trained on.
+
+    Args:
+        regions: what is segmented instead of the data set's classes, as label values, the largest region first.
+    """
+    copy = folder / f"aside{split}" / source.name
+    if copy.exists():
+        return copy
+    cases = sorted(path.name.split(".")[0] for path in (source / "labelsTr").iterdir())
+    aside = {cases[(split * judges + k) % len(cases)] for k in range(judges)}
+    part = copy.with_name(f"{copy.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    for what in ("images", "labels"):
+        for path in sorted((source / f"{what}Tr").iterdir()):
+            case = path.name.split(".")[0]
+            case = case.rpartition("_")[0] if what == "images" else case
+            to = part / f"{what}{'Ts' if case in aside else 'Tr'}" / path.name
+            to.parent.mkdir(parents=True, exist_ok=True)
+            to.symlink_to(path.resolve())
+    training = [case for case in cases if case not in aside]
+    description = json.loads((source / "dataset.json").read_text()) | {"numTraining": len(training)}
+    if regions is not None:
+        description["labels"] = {"background": 0} | {name: list(values) for name, values in regions.items()}
+        description["regions_class_order"] = [max(values) for values in _rims(list(regions.values()))]
+    (part / "dataset.json").write_text(json.dumps(description))
+    (part / "splits_final.json").write_text(json.dumps([{"train": training, "val": []}]))
+    part.rename(copy)
+    return copy
+
+
+def _rims(regions: Sequence[Sequence[int]]) -> list[set[int]]:
+    """What each of nested regions holds beyond the next."""
+    inner = [*(set(values) for values in regions[1:]), set[int]()]
+    return [set(values) - less for values, less in zip(regions, inner, strict=True)]
+
+
 def tagged(dice: Dice, seed: int) -> Dice:
     """The same with the seed in the names, so that several seeds can be put together."""
     return {f"seed{seed}/{case}": value for case, value in dice.items()}

@@ -1,6 +1,8 @@
 """What a fused image costs in Dice: concatenation, one modality alone, the brightest voxel, Fuse4Seg in its modes.
 
-    python benchmarks/fused.py compare                  # phantoms of two modalities; or --data DIR --folds N
+    python benchmarks/fused.py compare                  # phantoms of two modalities
+    python benchmarks/fused.py compare --data DIR       # real images; for each seed another case is kept aside
+    python benchmarks/fused.py compare --atlas DIR      # T1, T2 and PD of one average brain, half against half
     python benchmarks/fused.py sweep                    # the weight of the fusion loss, on cases of training folds only
     python benchmarks/fused.py cost                     # seconds and memory of a leader's step, against `joint`
 
@@ -29,6 +31,7 @@ from arms import (
     compare,
     held_out_dice,
     judge,
+    kept_aside,
     on,
     one_modality,
     phantom,
@@ -36,6 +39,7 @@ from arms import (
     tagged,
     train,
 )
+from atlas import atlas_halves
 from results_file import keep
 
 from autofuse.dataset.opening import open_dataset
@@ -67,13 +71,29 @@ ARMS = {
 }
 
 
+def source_of(options: argparse.Namespace, seed: int) -> Path:
+    """The data set of this seed, with test cases that judge."""
+    folder = options.work / "data"
+    if options.atlas is not None:
+        return atlas_halves(options.atlas.resolve(), folder)
+    if options.data is not None:
+        return kept_aside(options.data.resolve(), folder, options.judges, seed, parsed(options.regions))
+    return phantom(options, seed)
+
+
+def parsed(regions: list[str] | None) -> dict[str, list[int]] | None:
+    """``["whole=1,2,3,4"]`` as ``{"whole": [1, 2, 3, 4]}``."""
+    pairs = [given.split("=") for given in regions or ()]
+    return {name: [int(value) for value in values.split(",")] for name, values in pairs} or None
+
+
 def compared(options: argparse.Namespace) -> dict[str, Any]:
     """Dice of the arms, each less that of concatenation and that of the brightest voxel."""
     dice: dict[str, Dice] = {}
     described: dict[str, Any] = {}
     people: dict[str, str] = {}
     for seed in range(options.seeds):
-        raw = phantom(options, seed) if options.data is None else options.data.resolve()
+        raw = source_of(options, seed)
         opened = open_dataset(raw)
         people |= {f"seed{seed}/{case.id}": case.subject for case in (*opened.cases, *opened.test_cases)}
         for name in dict.fromkeys((CONCATENATED.name, BRIGHTEST.name, *options.arms)):
@@ -83,7 +103,7 @@ def compared(options: argparse.Namespace) -> dict[str, Any]:
         for channel, modality in enumerate(opened.modalities if options.alone else ()):
             name = f"{modality.name} alone"
             trained, found = judge(
-                Arm("alone", {}, trainer="supervised"), one_modality(raw, channel, options.work / "data"), options, seed
+                Arm("alone", {}, trainer="supervised"), one_modality(raw, channel, raw.parent), options, seed
             )
             dice.setdefault(name, {}).update(tagged(found, seed))
             described[name] = trained.described()
@@ -160,7 +180,11 @@ def main() -> None:
         if name == "sweep":
             command.add_argument("--fold", type=int, default=1, help="whose held-out cases judge (default: 1)")
         else:
-            command.add_argument("--folds", type=int, default=5, help="of the data set, all trained (default: 5)")
+            command.add_argument("--judges", type=int, default=1, help="of --data, kept aside for a seed (default: 1)")
+            command.add_argument(
+                "--regions", nargs="+", metavar="NAME=V,V", help="of --data, nested, instead of its classes"
+            )
+            command.add_argument("--atlas", type=Path, help="the ICBM average and its tissue maps")
             command.add_argument(
                 "--arms", nargs="+", choices=sorted(ARMS), default=["joint", "first_order", "gauss_newton"]
             )
@@ -169,7 +193,8 @@ def main() -> None:
     asked = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
     if options.benchmark != "cost":
         options.work = options.work.absolute()
-        asked["data"] = options.data.name if options.data else "phantom"
+        atlas = asked.pop("atlas", None)
+        asked["data"] = options.data.name if options.data else "ICBM average" if atlas else "phantom"
         del asked["work"], asked["shape"]
     results = BENCHMARKS[options.benchmark](options)
     show(options.benchmark, results["rows"])

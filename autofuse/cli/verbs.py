@@ -105,6 +105,7 @@ VERBS: tuple[Verb, ...] = (
         (
             ("autofuse fuse Dataset101_BraTS13", "imagesTs with the newest finished run"),
             ("autofuse fuse Dataset101_BraTS13 -i new_scans -o fused", "any folder of images"),
+            ("autofuse fuse brains -i new_scans -o fused", "with a model that was imported under that name"),
         ),
     ),
     Verb(

@@ -15,6 +15,8 @@ from autofuse.foundation.files import write_bytes
 from autofuse.foundation.machine import default_device
 from autofuse.foundation.values import StoredValue, Value, short_hash
 from autofuse.road.groundwork import waiting_lock
+from autofuse.road.models import choose_model
+from autofuse.road.places import imported_model
 from autofuse.road.prediction import failures, first_stage_masks, with_test_cases
 from autofuse.road.results import FailedCase
 from autofuse.road.runs import TrainedFold, choose_run
@@ -22,6 +24,7 @@ from autofuse.road.steps import Device, Folder, explicit, open_both
 
 if TYPE_CHECKING:
     from autofuse.dataset.copying import CopiedCase
+    from autofuse.foundation.workspace import Workspace
 
 FUSED = "fused"
 """Name of the modality that is added, and of folders of fused images."""
@@ -95,19 +98,34 @@ def fuse(
     """Fused images of the data set's test cases, or of the images in a folder, on their native grid; no masks.
 
     Args:
-        images, out, run, folds: as of ``predict``.
+        dataset, images, out: as of ``predict``.
+        run: whose models (if None the newest finished run, of an imported model those of its members that fuse);
+            folds: which of its folds are averaged (all if None).
 
     Raises:
         ModelError: if that run makes no fused image.
         DataError: if there is nothing to fuse.
+        UsageError: if an imported model is asked without images.
     """
-    opened, place = open_both(dataset, workspace)
-    trained = choose_run(place, run, folds)
+    opened, place, trained = _whose(dataset, workspace, images, run, folds)
     given = None if images is None else Path(images)
     source = with_test_cases(opened, trained[0], given)
     name = "imagesTs" if given is None else given.absolute().name
     folder = place.folder / FUSED / trained[0].run / name if out is None else Path(out)
     return fuse_into(source, trained, source.test_cases, folder, explicit(device))
+
+
+def _whose(
+    dataset: Folder, workspace: Folder | None, images: Folder | None, run: str | None, folds: Sequence[int] | None
+) -> tuple[Dataset, Workspace, list[TrainedFold]]:
+    """The data set or imported model, where it stands, and the folds that are to fuse."""
+    if imported_model(dataset, workspace) is None:
+        opened, place = open_both(dataset, workspace)
+        return opened, place, choose_run(place, run, folds)
+    chosen = choose_model(dataset, workspace, run, folds)
+    if images is None:
+        raise UsageError("A model has no images of its own.", remedy=f"autofuse fuse {dataset} -i FOLDER -o FUSED")
+    return chosen.dataset, chosen.workspace, that_fuse(chosen.folds) or list(chosen.folds)
 
 
 def fuse_into(

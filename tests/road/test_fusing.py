@@ -68,6 +68,22 @@ def test_masks_and_fused_images_are_made_together(trained: tuple[Path, Path, str
     assert {path.name for path in (tmp_path / "fused").glob("*.nii.gz")} == {f"{c}.nii.gz" for c in predicted.cases}
 
 
+def test_an_imported_model_fuses_as_where_it_was_trained(trained: tuple[Path, Path, str], tmp_path: Path) -> None:
+    raw, workspace, run = trained
+    road.export_model(raw, workspace=workspace, out=tmp_path / "brains.zip", run=run)
+    road.import_model(tmp_path / "brains.zip", workspace=tmp_path / "elsewhere")
+    shutil.copytree(raw / "imagesTs", tmp_path / "new")
+    asked = {"images": tmp_path / "new", "device": "cpu"}
+    there = road.fuse(raw, workspace=workspace, out=tmp_path / "there", **asked)
+    here = road.fuse("brains", workspace=tmp_path / "elsewhere", out=tmp_path / "here", **asked)
+    assert here.cases == there.cases and not here.failed and len(here.cases) == 2
+    for case in here.cases:
+        first, second = (read_image(tmp_path / where / f"{case}.nii.gz") for where in ("there", "here"))
+        assert (first.voxels == second.voxels).all() and first.geometry == second.geometry
+    with pytest.raises(UsageError, match="no images of its own"):
+        road.fuse("brains", workspace=tmp_path / "elsewhere", device="cpu")
+
+
 def test_a_bad_image_fails_alone(trained: tuple[Path, Path, str], tmp_path: Path) -> None:
     raw, workspace, _ = trained
     shutil.copytree(raw / "imagesTs", tmp_path / "new")
