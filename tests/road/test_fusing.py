@@ -71,7 +71,7 @@ def test_masks_and_fused_images_are_made_together(trained: tuple[Path, Path, str
 def test_an_imported_model_fuses_as_where_it_was_trained(trained: tuple[Path, Path, str], tmp_path: Path) -> None:
     raw, workspace, run = trained
     road.export_model(raw, workspace=workspace, out=tmp_path / "brains.zip", run=run)
-    road.import_model(tmp_path / "brains.zip", workspace=tmp_path / "elsewhere")
+    road.import_model(tmp_path / "brains.zip", workspace=tmp_path / "elsewhere", name="brains")
     shutil.copytree(raw / "imagesTs", tmp_path / "new")
     asked = {"images": tmp_path / "new", "device": "cpu"}
     there = road.fuse(raw, workspace=workspace, out=tmp_path / "there", **asked)
