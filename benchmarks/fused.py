@@ -63,7 +63,7 @@ ARMS = {
     for arm in (
         CONCATENATED,
         BRIGHTEST,
-        fusing("mean", bilevel="fixed"),
+        *(fusing(how, bilevel="fixed", aggregate=how) for how in ("mean", "saliency", "pyramid")),
         *(fusing(mode, bilevel=mode) for mode in MODES),
         *(fusing(f"{mode}_from_brightest", bilevel=mode, aggregate="max") for mode in MODES[:2]),
         fusing("joint_and_sources", bilevel="joint", sees="fused_and_sources"),
@@ -95,7 +95,9 @@ def compared(options: argparse.Namespace) -> dict[str, Any]:
     for seed in range(options.seeds):
         raw = source_of(options, seed)
         opened = open_dataset(raw)
-        people |= {f"seed{seed}/{case.id}": case.subject for case in (*opened.cases, *opened.test_cases)}
+        # Real people stay who they are from seed to seed; every phantom has people of its own.
+        own = f"seed{seed}/" if options.data is None and options.atlas is None else ""
+        people |= {f"seed{seed}/{case.id}": own + case.subject for case in (*opened.cases, *opened.test_cases)}
         for name in dict.fromkeys((CONCATENATED.name, BRIGHTEST.name, *options.arms)):
             trained, found = judge(ARMS[name], raw, options, seed)
             dice.setdefault(name, {}).update(tagged(found, seed))

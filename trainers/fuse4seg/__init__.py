@@ -47,7 +47,8 @@ class Fuse4Seg(Supervised):
         follower_steps: of the follower for each step of the leader.
         warm_up: share of the training in which the leader learns to fuse, without labels.
         fusion_weight: λ; intensity_weight, gradient_weight, decomposition_weight: of the terms of L_fuse.
-        aggregate: what the fused image departs from: the mean, the brightest modality, or the mean by saliency.
+        aggregate: what the fused image departs from: the mean, the brightest modality, the mean by saliency, or a
+            pyramid whose bands come from the modality that shows most in them.
         sees: whether the follower sees the fused image alone, or the modalities too.
         leader_width: channels of the leader's features, even; None for as many as planned memory holds.
         unroll_rate: of the follower's imagined step under ``unrolled``.
@@ -136,7 +137,7 @@ class Fuse4Seg(Supervised):
         """λ L_fuse, term by term; λ counts beside L_seg alone, and is 1 while there is none."""
         beside = self.fusion_weight if progress.fraction >= self.warm_up else 1.0
         weighed: dict[str, tuple[float, Callable[[], Tensor]]] = {
-            "intensity": (self.intensity_weight, lambda: intensity(fused, self.aggregate)),
+            "intensity": (self.intensity_weight, lambda: intensity(fused)),
             "gradient": (self.gradient_weight, lambda: edges(fused)),
             "decomposition": (self.decomposition_weight, lambda: decomposition(fused)),
         }

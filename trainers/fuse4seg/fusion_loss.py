@@ -16,17 +16,16 @@ import torch
 from torch import Tensor
 
 from autofuse.losses.probabilities import mean_where
-from autofuse_trainers.fuse4seg.leader import Fused, aggregate, slopes
-from autofuse_trainers.fuse4seg.leader_spec import Aggregate
+from autofuse_trainers.fuse4seg.aggregate import slopes
+from autofuse_trainers.fuse4seg.leader import Fused
 
 FLAT = 1e-6
 """Variance below which a map of features has no correlation with anything."""
 
 
-def intensity(fused: Fused, how: Aggregate) -> Tensor:
+def intensity(fused: Fused) -> Tensor:
     """L1 between the fused image and the aggregate of what is shown; a scalar."""
-    somebody = fused.presence.any(1, keepdim=True)
-    return mean_where((fused.image - aggregate(fused.shown, fused.presence, how)).abs(), somebody)
+    return mean_where((fused.image - fused.basis).abs(), fused.presence.any(1, keepdim=True))
 
 
 def edges(fused: Fused) -> Tensor:

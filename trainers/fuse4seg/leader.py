@@ -10,16 +10,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autofuse.networks.blocks import AVERAGES, CONVOLUTIONS
+from autofuse.networks.blocks import CONVOLUTIONS
 from autofuse.networks.presence import SeesModalities, gate_weights, mean_weights, share_seen
+from autofuse_trainers.fuse4seg.aggregate import aggregate, local_mean
 from autofuse_trainers.fuse4seg.leader_spec import COUPLINGS
 from autofuse_trainers.fuse4seg.window import shown
 
 if TYPE_CHECKING:
-    from autofuse_trainers.fuse4seg.leader_spec import Aggregate, LeaderSpec
+    from autofuse_trainers.fuse4seg.leader_spec import LeaderSpec
 
 EXTREMES = 0.02
 """Aggregates are held this far from black and white, so that the sigmoid can leave them again."""
@@ -34,6 +34,7 @@ class Fused:
 
     Attributes:
         image: (B, 1, *S) in [0, 1], float32; 0 where no modality sees anything.
+        basis: alike, the aggregate that the image departs from.
         shown: (B, M, *S) in [0, 1], the modalities through their windows.
         presence: (B, M, *1) or (B, M, *S) bool.
         bases, details: per modality (B, W, *S).
@@ -41,6 +42,7 @@ class Fused:
     """
 
     image: Tensor
+    basis: Tensor
     shown: Tensor
     presence: Tensor
     bases: tuple[Tensor, ...]
@@ -120,11 +122,12 @@ class Leader(SeesModalities):
         seen, presence = self.see(self.spec.inlet, image, present)
         sources = seen[:, : self.spec.inlet.modalities]
         light = shown(sources, self.spec.windows)
-        return Fused(aggregate(light, presence, self.spec.aggregate), light, presence, (), (), sources)
+        image = aggregate(light, presence, self.spec.aggregate, self.spec.steps)
+        return Fused(image, image, light, presence, (), (), sources)
 
     def decoupled(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Base and details (B, W, *S) of one modality's features."""
-        low = low_pass(features, self.spec.blur)
+        low = local_mean(features, self.spec.blur)
         details = features - low
         for coupling in self.couplings:
             details = coupling(details)
@@ -139,36 +142,3 @@ class Leader(SeesModalities):
         base = sum((means[:, m : m + 1] * found for m, found in enumerate(bases)), torch.zeros_like(first))
         detail = sum((gates[:, m : m + 1] * found for m, found in enumerate(details)), torch.zeros_like(first))
         return torch.cat([base, detail], dim=1)
-
-
-def low_pass(features: Tensor, reach: Sequence[int]) -> Tensor:
-    """Mean over ``reach`` voxels to each side of each axis; beyond the border nothing is counted."""
-    if not any(reach):
-        return features
-    kernel = [2 * voxels + 1 for voxels in reach]
-    return AVERAGES[len(kernel)](features, kernel, 1, list(reach), count_include_pad=False)
-
-
-def aggregate(light: Tensor, presence: Tensor, how: Aggregate) -> Tensor:
-    """One image (B, 1, *S) of shown modalities (B, M, *S), each voxel of those present; 0 where there is none.
-
-    Args:
-        how: the brightest; the mean; or the mean weighed by saliency, the local mean of each one's gradient.
-    """
-    there = presence.expand(light.shape)
-    if how == "max":
-        return torch.where(there, light, 0.0).amax(1, keepdim=True)
-    weights = there.float()
-    if how == "saliency":
-        edges = torch.cat([slopes(light[:, m : m + 1]) for m in range(light.shape[1])], dim=1)
-        weights = weights * (low_pass(edges, (2,) * (light.ndim - 2)) + 1e-3)
-    return (mean_weights(weights) * light).sum(1, keepdim=True)
-
-
-def slopes(image: Tensor) -> Tensor:
-    """|∇I| (B, C, *S): the sum over axes of absolute differences to the next voxel; 0 beyond the last."""
-    found = torch.zeros_like(image)
-    for axis in range(2, image.ndim):
-        difference = image.diff(dim=axis).abs()
-        found = found + F.pad(difference, [*(0, 0) * (image.ndim - 1 - axis), 0, 1])
-    return found

@@ -17,12 +17,14 @@ from autofuse.plan.task import Task
 if TYPE_CHECKING:
     from autofuse_trainers.fuse4seg.leader import Leader
 
-Aggregate = Literal["max", "mean", "saliency"]
+Aggregate = Literal["max", "mean", "saliency", "pyramid"]
 
 COUPLINGS = 2
 """Each changes one half of the channels by the other."""
 
 NARROWEST = 2
+LOW = 3
+"""The leader's low-pass filter reaches so far to each side, in the shortest spacing."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class LeaderSpec:
     Attributes:
         width: channels of features, even.
         kernel: of its convolutions.
-        blur: per axis, voxels to each side that the low-pass filter averages over.
+        steps: per axis, the spacing as a multiple of the shortest.
         aggregate: of the modalities' shown intensities, from which the fused image departs.
         windows: per modality, prepared intensities shown as 0 and 1.
     """
@@ -43,9 +45,14 @@ class LeaderSpec:
     inlet: Inlet
     width: int
     kernel: Sizes
-    blur: Sizes
+    steps: tuple[float, ...]
     aggregate: Aggregate
     windows: tuple[tuple[float, float], ...]
+
+    @property
+    def blur(self) -> Sizes:
+        """Per axis, voxels to each side that the low-pass filter averages over."""
+        return tuple(round(LOW / step) for step in self.steps)
 
     @property
     def ones(self) -> Sizes:
@@ -106,10 +113,10 @@ def leader_spec(
     configuration = task.configuration
     network = configuration.network
     kernel = network.kernels[0]
-    finest = min(configuration.spacing_mm[-len(kernel) :])
-    blur = tuple(max(round(3 * finest / spacing), 0) for spacing in configuration.spacing_mm[-len(kernel) :])
+    spacing_mm = configuration.spacing_mm[-len(kernel) :]
+    steps = tuple(spacing / min(spacing_mm) for spacing in spacing_mm)
     narrow = LeaderSpec(
-        inlet(network, task.modalities, task.prior_channels), NARROWEST, kernel, blur, aggregate, windows
+        inlet(network, task.modalities, task.prior_channels), NARROWEST, kernel, steps, aggregate, windows
     )
     if width is not None:
         return replace(narrow, width=width)

@@ -1,0 +1,117 @@
+"""One image of several modalities by a fixed rule: what the fused image departs from, and is where nobody learns.
+
+Shape legend: B batch, M modality, S spatial axes (slowest first).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from autofuse.networks.presence import mean_weights
+from autofuse_trainers.fuse4seg.leader_spec import Aggregate
+
+SALIENCY_REACH = 2
+"""Voxels to each side over which a modality's gradient counts for it."""
+BANDS = (1, 2, 4)
+"""Of the pyramid: how far each blur reaches, in the shortest spacing. Structures that are larger than all of them are
+shown by the mean."""
+TINY = 1e-8
+
+
+def aggregate(light: Tensor, presence: Tensor, how: Aggregate, steps: Sequence[float]) -> Tensor:
+    """One image (B, 1, *S) of shown modalities (B, M, *S), each voxel of those present; 0 where there is none.
+
+    Args:
+        presence: (B, M, *1) or (B, M, *S) bool.
+        how: the brightest; the mean; the mean weighed by saliency, the local mean of each one's gradient; or a
+            pyramid, see ``pyramid``.
+        steps: per axis, the spacing as a multiple of the shortest.
+    """
+    there = presence.expand(light.shape)
+    if how == "max":
+        return torch.where(there, light, 0.0).amax(1, keepdim=True)
+    if how == "pyramid":
+        return pyramid(light, there, steps)
+    weights = there.float()
+    if how == "saliency":
+        edges = torch.cat([slopes(light[:, m : m + 1]) for m in range(light.shape[1])], dim=1)
+        weights = weights * (local_mean(edges, (SALIENCY_REACH,) * (light.ndim - 2)) + 1e-3)
+    return (mean_weights(weights) * light).sum(1, keepdim=True)
+
+
+def pyramid(light: Tensor, there: Tensor, steps: Sequence[float]) -> Tensor:
+    """Each band of an undecimated Laplacian pyramid from the modalities that have most energy in it there.
+
+    A mean shows what one modality alone shows at a part of its contrast, in the noise of all. Here it keeps the most
+    of its contrast: weights are squares of a band's local energy. What is coarser than all bands is the mean. Nothing
+    reaches further than ``BANDS``, so patches fit together. After Burt and Kolczynski, "Enhanced image capture through
+    fusion", ICCV 1993; without their decimation, so that it moves with the voxel.
+
+    Args:
+        light: (B, M, *S) in [0, 1]; there: (B, M, *S) bool.
+        steps: per axis, the spacing as a multiple of the shortest.
+
+    Returns:
+        (B, 1, *S) in [0, 1]; 0 where no modality is present.
+    """
+    seen = there.float()
+    low, fused = light * seen, torch.zeros_like(light[:, :1])
+    for band in BANDS:
+        reach = [round(band / step) for step in steps]
+        near = local_mean(seen, reach).clamp(min=TINY)
+        coarser = local_mean(low * seen, reach) / near
+        detail = (low - coarser) * seen
+        energy = local_mean(detail.square(), reach) / near + TINY
+        weights = mean_weights(seen * (energy / energy.amax(1, keepdim=True)).square())
+        fused = fused + (weights * detail).sum(1, keepdim=True)
+        low = coarser
+    whole = fused + (mean_weights(seen) * low).sum(1, keepdim=True)
+    return whole.clamp(0.0, 1.0) * there.any(1, keepdim=True)
+
+
+def local_mean(features: Tensor, reach: Sequence[int]) -> Tensor:
+    """(B, C, *S): mean over ``reach`` voxels to each side of each axis; beyond the border nothing is counted."""
+    features = features if features.dtype == torch.float64 else features.float()  # sums in half precision drift
+    for axis, voxels in enumerate(reach):  # one axis at a time: 3 k additions a voxel instead of k cubed
+        if voxels:
+            count = features.shape[2 + axis]
+            places = torch.arange(count, device=features.device)
+            near = (places + voxels).clamp(max=count - 1) - (places - voxels).clamp(min=0) + 1
+            total: Tensor = _SumAlong.apply(features, 2 + axis, voxels)  # type: ignore[no-untyped-call]
+            features = total / near.to(features.dtype).view(-1, *(1,) * (features.ndim - 3 - axis))
+    return features
+
+
+class _SumAlong(torch.autograd.Function):
+    """The sum over so many voxels to each side of an axis. It is its own adjoint, and linear: nothing is kept for the
+    gradient, where torch's pools keep their input; and on a CPU they take ten times as long."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, axis: int, voxels: int) -> Tensor:
+        """Sums, of the shape of ``features``."""
+        ctx.along = axis, voxels
+        padded = F.pad(features, [*(0, 0) * (features.ndim - 1 - axis), voxels, voxels])
+        total = features.clone()
+        for start in range(2 * voxels + 1):
+            if start != voxels:
+                total += padded.narrow(axis, start, features.shape[axis])
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        """The gradient of ``features``; it can be differentiated again."""
+        return _SumAlong.apply(gradients[0], *ctx.along), None, None  # type: ignore[no-untyped-call]
+
+
+def slopes(image: Tensor) -> Tensor:
+    """|∇I| (B, C, *S): the sum over axes of absolute differences to the next voxel; 0 beyond the last."""
+    found = torch.zeros_like(image)
+    for axis in range(2, image.ndim):
+        difference = image.diff(dim=axis).abs()
+        found = found + F.pad(difference, [*(0, 0) * (image.ndim - 1 - axis), 0, 1])
+    return found
