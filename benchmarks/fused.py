@@ -8,8 +8,8 @@
 
 All arms of a comparison have one patch, width and batch, one number of steps and the same seeds. They are judged by
 their final weights; differences from concatenation and from the brightest voxel come with a 95 % paired bootstrap
-interval over people and seeds. ``brightest`` and ``mean`` are the follower on the plain maximum and mean: nobody learns
-to fuse. Results go to ``benchmarks/results/fused_*.json``. What is made lies in ``--work``; an interrupted benchmark
+interval over people and seeds. ``brightest``, ``mean``, ``saliency`` and ``pyramid`` are the follower on an image that a
+fixed rule fuses: nobody learns to fuse. Results go to ``benchmarks/results/fused_*.json``. What is made lies in ``--work``; an interrupted benchmark
 goes on there.
 """
 
@@ -64,9 +64,10 @@ ARMS = {
         CONCATENATED,
         BRIGHTEST,
         *(fusing(how, bilevel="fixed", aggregate=how) for how in ("mean", "saliency", "pyramid")),
-        *(fusing(mode, bilevel=mode) for mode in MODES),
+        *(fusing(mode, bilevel=mode, aggregate="pyramid") for mode in MODES),
+        *(fusing(f"{mode}_from_mean", bilevel=mode, aggregate="mean") for mode in MODES[:2]),
         *(fusing(f"{mode}_from_brightest", bilevel=mode, aggregate="max") for mode in MODES[:2]),
-        fusing("joint_and_sources", bilevel="joint", sees="fused_and_sources"),
+        fusing("joint_and_sources", bilevel="joint", aggregate="pyramid", sees="fused_and_sources"),
     )
 }
 
@@ -188,7 +189,7 @@ def main() -> None:
             )
             command.add_argument("--atlas", type=Path, help="the ICBM average and its tissue maps")
             command.add_argument(
-                "--arms", nargs="+", choices=sorted(ARMS), default=["joint", "first_order", "gauss_newton"]
+                "--arms", nargs="+", choices=sorted(ARMS), default=["mean", "pyramid", "joint", "first_order"]
             )
             command.add_argument("--no-alone", dest="alone", action="store_false", help="no single modalities")
     options = parser.parse_args()

@@ -64,7 +64,7 @@ class Fuse4Seg(Supervised):
     intensity_weight: Weight = 1.0
     gradient_weight: Weight = 10.0
     decomposition_weight: Weight = 2.0
-    aggregate: Aggregate = "mean"
+    aggregate: Aggregate = "pyramid"
     sees: Literal["fused", "fused_and_sources"] = "fused"
     leader_width: Annotated[int, Field(ge=2, le=64, multiple_of=2)] | None = None
     unroll_rate: Weight = 0.01
