@@ -8,9 +8,9 @@
 
 All arms of a comparison have one patch, width and batch, one number of steps and the same seeds. They are judged by
 their final weights; differences from concatenation and from the brightest voxel come with a 95 % paired bootstrap
-interval over people and seeds. ``brightest``, ``mean``, ``saliency`` and ``pyramid`` are the follower on an image that a
-fixed rule fuses: nobody learns to fuse. Results go to ``benchmarks/results/fused_*.json``. What is made lies in ``--work``; an interrupted benchmark
-goes on there.
+interval over people and seeds. ``brightest``, ``mean``, ``saliency`` and ``pyramid`` are the follower on an image that
+a fixed rule fuses: nobody learns to fuse. Results go to ``benchmarks/results/fused_*.json``. What is made lies in
+``--work``; an interrupted benchmark goes on there.
 """
 
 from __future__ import annotations
