@@ -150,8 +150,8 @@ SUPERVISION_TABLE: tuple[Row[Annotated], ...] = (
     Row(
         "a fused image is made, of cases that are labelled densely",
         FUSE4SEG,
-        "the image is made to be read and to be segmented from (Fuse4Seg); it is the plain mean, since learning to "
-        "fuse has not won a comparison yet",
+        "the image is made to be read and to be segmented from (Fuse4Seg); it is a pyramid of the modalities' "
+        "details, since learning to fuse has not won a comparison yet",
         fused_and_dense,
     ),
     Row("every case is densely labelled", SUPERVISED, "Dice and cross-entropy on every voxel", all_dense),
