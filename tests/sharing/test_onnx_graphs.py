@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,14 @@ def test_a_second_stage_takes_the_masks_of_the_first(tmp_path: Path) -> None:
 def test_every_trainer_becomes_a_graph(trainer: str, tmp_path: Path) -> None:
     topology = make_trainer(trainer).topology or "early"
     require_same(example_task(2, 2, topology=topology), trainer, tmp_path / "a.onnx")
+
+
+@pytest.mark.parametrize("aggregate", ["mean", "max", "saliency", "pyramid"])
+def test_every_rule_to_fuse_by_becomes_a_graph(aggregate: str, tmp_path: Path) -> None:
+    task = example_task(2, 2, topology="image_level")
+    method = make_trainer("fuse4seg", {"aggregate": aggregate})
+    model = replace(model_of(task, "fuse4seg"), trainer=method, nets=method.networks(task).eval())
+    assert write_graph(model, tmp_path / "a.onnx").largest_difference <= TOLERANCE
 
 
 def test_a_graph_tells_nothing_of_the_machine_and_is_the_same_again(tmp_path: Path) -> None:

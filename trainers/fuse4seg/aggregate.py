@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from autofuse.networks.presence import mean_weights
@@ -88,30 +87,40 @@ def pyramid(light: Tensor, there: Tensor, steps: Sequence[float]) -> Tensor:
 def local_mean(features: Tensor, reach: Sequence[int]) -> Tensor:
     """(B, C, *S): mean over ``reach`` voxels to each side of each axis; beyond the border nothing is counted."""
     features = features if features.dtype == torch.float64 else features.float()  # sums in half precision drift
+    kept = torch.is_grad_enabled() and features.requires_grad
     for axis, voxels in enumerate(reach):  # one axis at a time: 3 k additions a voxel instead of k cubed
         if voxels:
-            count = features.shape[2 + axis]
-            places = torch.arange(count, device=features.device)
-            near = (places + voxels).clamp(max=count - 1) - (places - voxels).clamp(min=0) + 1
-            total: Tensor = _SumAlong.apply(features, 2 + axis, voxels)  # type: ignore[no-untyped-call]
-            features = total / near.to(features.dtype).view(-1, *(1,) * (features.ndim - 3 - axis))
+            count = int(features.shape[2 + axis])
+            near = [min(place + voxels, count - 1) - max(place - voxels, 0) + 1 for place in range(count)]
+            shares = torch.tensor(near, dtype=features.dtype, device=features.device)
+            along = (features, 2 + axis, voxels)
+            total: Tensor = _SumAlong.apply(*along) if kept else sums(*along)  # type: ignore[no-untyped-call]
+            features = total / shares.view(count, *(1,) * (features.ndim - 3 - axis))
     return features
 
 
+def sums(features: Tensor, axis: int, voxels: int) -> Tensor:
+    """Over so many voxels to each side of an axis, of the shape of ``features``; zeros beyond its ends."""
+    count = int(features.shape[axis])
+    # Not padded by torch, which ONNX's exporter loses the shape over.
+    beyond = torch.zeros_like(features.narrow(axis, 0, 1)).expand(
+        *(voxels if other == axis else -1 for other in range(features.ndim))
+    )
+    padded = torch.cat([beyond, features, beyond], dim=axis)
+    total = padded.narrow(axis, 0, count)
+    for start in range(1, 2 * voxels + 1):
+        total = total + padded.narrow(axis, start, count)
+    return total
+
+
 class _SumAlong(torch.autograd.Function):
-    """The sum over so many voxels to each side of an axis. It is its own adjoint, and linear: nothing is kept for the
-    gradient, where torch's pools keep their input; and on a CPU they take ten times as long."""
+    """``sums``, which is linear and its own adjoint: nothing is kept for the gradient, where torch's pools keep their
+    input; and on a CPU they take ten times as long."""
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, axis: int, voxels: int) -> Tensor:
-        """Sums, of the shape of ``features``."""
         ctx.along = axis, voxels
-        padded = F.pad(features, [*(0, 0) * (features.ndim - 1 - axis), voxels, voxels])
-        total = features.clone()
-        for start in range(2 * voxels + 1):
-            if start != voxels:
-                total += padded.narrow(axis, start, features.shape[axis])
-        return total
+        return sums(features, axis, voxels)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
@@ -123,6 +132,7 @@ def slopes(image: Tensor) -> Tensor:
     """|∇I| (B, C, *S): the sum over axes of absolute differences to the next voxel; 0 beyond the last."""
     found = torch.zeros_like(image)
     for axis in range(2, image.ndim):
-        difference = image.diff(dim=axis).abs()
-        found = found + F.pad(difference, [*(0, 0) * (image.ndim - 1 - axis), 0, 1])
+        first, inner = image.narrow(axis, 0, 1), int(image.shape[axis]) - 1
+        steps = (image.narrow(axis, 1, inner) - image.narrow(axis, 0, inner)).abs()
+        found = found + torch.cat([steps, torch.zeros_like(first)], dim=axis)
     return found
