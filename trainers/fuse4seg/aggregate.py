@@ -19,9 +19,6 @@ SALIENCY_REACH = 2
 BANDS = (1, 2, 4)
 """Of the pyramid: how far each blur reaches, in the shortest spacing. Structures that are larger than all of them are
 shown by the mean."""
-ENERGY_REACH = 1
-COARSER = 10.0
-"""How much more the energy of coarser bands counts, which hold less noise."""
 TINY = 1e-8
 
 
@@ -47,12 +44,11 @@ def aggregate(light: Tensor, presence: Tensor, how: Aggregate, steps: Sequence[f
 
 
 def pyramid(light: Tensor, there: Tensor, steps: Sequence[float]) -> Tensor:
-    """Each band of an undecimated Laplacian pyramid from the modalities that have most energy there.
+    """Each band of an undecimated Laplacian pyramid from the modalities that have most energy in it there.
 
     A mean shows what one modality alone shows at a part of its contrast, in the noise of all. Here it keeps most of
-    its contrast: modalities weigh as the squares of their local energy, in the band and, ``COARSER`` times, in all
-    coarser ones, so that the edges of a structure come from where its body does. What is coarser than all bands is the
-    mean. Nothing reaches further than the bands, so patches fit together. After Burt and Kolczynski, "Enhanced image
+    its contrast: modalities weigh as the squares of a band's local energy. What is coarser than all bands is the mean.
+    Nothing reaches further than the bands, so patches fit together. After Burt and Kolczynski, "Enhanced image
     capture through fusion", ICCV 1993; without their decimation, so that it moves with the voxel.
 
     Args:
@@ -63,25 +59,18 @@ def pyramid(light: Tensor, there: Tensor, steps: Sequence[float]) -> Tensor:
         (B, 1, *S) in [0, 1]; 0 where no modality is present.
     """
     seen = there.float()
-
-    def mean_of_seen(image: Tensor, band: int) -> Tensor:
-        reach = [round(band / step) for step in steps]
-        return local_mean(image * seen, reach) / local_mean(seen, reach).clamp(min=TINY)
-
-    low, details = light * seen, []
+    low, fused = light * seen, torch.zeros_like(light[:, :1])
     for band in BANDS:
-        coarser = mean_of_seen(low, band)
-        details.append((low - coarser) * seen)
-        low = coarser
-    fused = (mean_weights(seen) * low).sum(1, keepdim=True)
-    below = torch.zeros_like(seen)
-    for detail in reversed(details):
-        energy = mean_of_seen(detail.square(), ENERGY_REACH) + TINY
-        known = energy + COARSER * below
-        weights = mean_weights(seen * (known / known.amax(1, keepdim=True)).square())
+        reach = [round(band / step) for step in steps]
+        near = local_mean(seen, reach).clamp(min=TINY)
+        coarser = local_mean(low * seen, reach) / near
+        detail = (low - coarser) * seen
+        energy = local_mean(detail.square(), reach) / near + TINY
+        weights = mean_weights(seen * (energy / energy.amax(1, keepdim=True)).square())
         fused = fused + (weights * detail).sum(1, keepdim=True)
-        below = below + energy
-    return fused.clamp(0.0, 1.0) * there.any(1, keepdim=True)
+        low = coarser
+    whole = fused + (mean_weights(seen) * low).sum(1, keepdim=True)
+    return whole.clamp(0.0, 1.0) * there.any(1, keepdim=True)
 
 
 def local_mean(features: Tensor, reach: Sequence[int]) -> Tensor:
