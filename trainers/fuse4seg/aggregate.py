@@ -31,11 +31,11 @@ def aggregate(light: Tensor, presence: Tensor, how: Aggregate, steps: Sequence[f
             pyramid, see ``pyramid``.
         steps: per axis, the spacing as a multiple of the shortest.
     """
+    if how == "pyramid":
+        return pyramid(light, presence, steps)
     there = presence.expand(light.shape)
     if how == "max":
         return torch.where(there, light, 0.0).amax(1, keepdim=True)
-    if how == "pyramid":
-        return pyramid(light, there, steps)
     weights = there.float()
     if how == "saliency":
         edges = torch.cat([slopes(light[:, m : m + 1]) for m in range(light.shape[1])], dim=1)
@@ -43,7 +43,7 @@ def aggregate(light: Tensor, presence: Tensor, how: Aggregate, steps: Sequence[f
     return (mean_weights(weights) * light).sum(1, keepdim=True)
 
 
-def pyramid(light: Tensor, there: Tensor, steps: Sequence[float]) -> Tensor:
+def pyramid(light: Tensor, presence: Tensor, steps: Sequence[float]) -> Tensor:
     """Each band of an undecimated Laplacian pyramid from the modalities that have most energy in it there.
 
     A mean shows what one modality alone shows at a part of its contrast, in the noise of all. Here it keeps most of
@@ -52,13 +52,13 @@ def pyramid(light: Tensor, there: Tensor, steps: Sequence[float]) -> Tensor:
     capture through fusion", ICCV 1993; without their decimation, so that it moves with the voxel.
 
     Args:
-        light: (B, M, *S) in [0, 1]; there: (B, M, *S) bool.
+        light: (B, M, *S) in [0, 1]; presence: (B, M, *1) or (B, M, *S) bool.
         steps: per axis, the spacing as a multiple of the shortest.
 
     Returns:
         (B, 1, *S) in [0, 1]; 0 where no modality is present.
     """
-    seen = there.float()
+    seen = presence.float()
     low, fused = light * seen, torch.zeros_like(light[:, :1])
     for band in BANDS:
         reach = [round(band / step) for step in steps]
@@ -70,7 +70,7 @@ def pyramid(light: Tensor, there: Tensor, steps: Sequence[float]) -> Tensor:
         fused = fused + (weights * detail).sum(1, keepdim=True)
         low = coarser
     whole = fused + (mean_weights(seen) * low).sum(1, keepdim=True)
-    return whole.clamp(0.0, 1.0) * there.any(1, keepdim=True)
+    return whole.clamp(0.0, 1.0) * presence.any(1, keepdim=True)
 
 
 def local_mean(features: Tensor, reach: Sequence[int]) -> Tensor:
