@@ -10,7 +10,7 @@ import argparse
 import itertools
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from autofuse import road
+from autofuse.dataset.opening import open_dataset
 from autofuse.evaluation.paired import PairedInterval, paired_bootstrap, paired_differences
 from autofuse.evaluation.types import Scores
 from autofuse.foundation.machine import default_precision
@@ -224,26 +225,52 @@ def kept_aside(
         regions: what is segmented instead of the data set's classes, as label values, the largest region first.
     """
     copy = folder / f"aside{split}" / source.name
+    cases = sorted(case.id for case in open_dataset(source).cases)
+    aside = {cases[(split * judges + k) % len(cases)] for k in range(judges)}
+    changes: dict[str, Any] = {}
+    if regions is not None:
+        changes["labels"] = {"background": 0} | {name: list(values) for name, values in regions.items()}
+        changes["regions_class_order"] = [max(values) for values in _rims(list(regions.values()))]
+    return linked_copy(source, copy, [case for case in cases if case not in aside], aside, **changes)
+
+
+def linked_copy(
+    source: Path,
+    copy: Path,
+    training: Sequence[str],
+    aside: Collection[str],
+    labelled: Collection[str] | None = None,
+    **changes: Any,
+) -> Path:
+    """A copy of a densely labelled data set (nnU-Net's layout, images linked), all of it trained on in one fold; made
+    once.
+
+    Args:
+        training, aside: ids of training and of test cases; others are left out.
+        labelled: training cases that keep their labels; None for all.
+        changes: of ``dataset.json``.
+    """
     if copy.exists():
         return copy
-    cases = sorted(path.name.split(".")[0] for path in (source / "labelsTr").iterdir())
-    aside = {cases[(split * judges + k) % len(cases)] for k in range(judges)}
     part = copy.with_name(f"{copy.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    for what in ("images", "labels"):
-        for path in sorted((source / f"{what}Tr").iterdir()):
-            case = path.name.split(".")[0]
-            case = case.rpartition("_")[0] if what == "images" else case
-            to = part / f"{what}{'Ts' if case in aside else 'Tr'}" / path.name
-            to.parent.mkdir(parents=True, exist_ok=True)
-            to.symlink_to(path.resolve())
-    training = [case for case in cases if case not in aside]
-    description = json.loads((source / "dataset.json").read_text()) | {"numTraining": len(training)}
-    if regions is not None:
-        description["labels"] = {"background": 0} | {name: list(values) for name, values in regions.items()}
-        description["regions_class_order"] = [max(values) for values in _rims(list(regions.values()))]
+    for where in ("imagesTr", "labelsTr", "imagesTs", "labelsTs"):
+        (part / where).mkdir(parents=True)
+    dataset = open_dataset(source)
+    taught = set(training if labelled is None else labelled)
+    for case in dataset.cases:
+        if case.id not in aside and case.id not in training:
+            continue
+        to = "Ts" if case.id in aside else "Tr"
+        for image in case.images:
+            assert image is not None
+            (part / f"images{to}" / Path(image.path).name).symlink_to(dataset.path(image.path))
+        assert case.label is not None
+        if case.id in aside or case.id in taught:
+            (part / f"labels{to}" / Path(case.label).name).symlink_to(dataset.path(case.label))
+    description = json.loads((source / "dataset.json").read_text()) | {"numTraining": len(training)} | changes
     (part / "dataset.json").write_text(json.dumps(description))
-    (part / "splits_final.json").write_text(json.dumps([{"train": training, "val": []}]))
+    (part / "splits_final.json").write_text(json.dumps([{"train": list(training), "val": []}]))
     part.rename(copy)
     return copy
 

@@ -15,14 +15,12 @@ collaboration's terms, judged by other cases than those that judge the arms. Sto
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import arms
 import numpy as np
-from arms import Arm, Dice, compare, mean, show, tagged, test_dice, train
+from arms import Arm, Dice, compare, linked_copy, mean, show, tagged, test_dice, train
 from results_file import keep
 
 from autofuse.dataset.opening import open_dataset
@@ -77,25 +75,7 @@ def few(source: Path, folder: Path, labelled: int | None, split: int, sweep: boo
     unseen, aside = set(mixed[:JUDGING]) - set(judges), set(judges)
     training = [case for case in ids if case not in aside | unseen]
     kept = training if labelled is None else np.random.default_rng(1 + split).permutation(training)[:labelled].tolist()
-    part = copy.with_name(f"{copy.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    for where in ("imagesTr", "labelsTr", "imagesTs", "labelsTs"):
-        (part / where).mkdir(parents=True)
-    for case in dataset.cases:
-        if case.id in unseen:
-            continue
-        to = "Ts" if case.id in aside else "Tr"
-        for image in case.images:
-            assert image is not None
-            (part / f"images{to}" / Path(image.path).name).symlink_to(dataset.path(image.path))
-        assert case.label is not None
-        if case.id in aside or case.id in kept:
-            (part / f"labels{to}" / Path(case.label).name).symlink_to(dataset.path(case.label))
-    description = json.loads((source / "dataset.json").read_text()) | {"numTraining": len(training)}
-    (part / "dataset.json").write_text(json.dumps(description))
-    (part / "splits_final.json").write_text(json.dumps([{"train": training, "val": []}]))
-    part.rename(copy)
-    return copy
+    return linked_copy(source, copy, training, aside, labelled=kept)
 
 
 def judged(arm: Arm, raw: Path, options: argparse.Namespace, seed: int) -> tuple[Dice, dict[str, Any]]:

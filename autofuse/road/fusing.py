@@ -15,7 +15,7 @@ from autofuse.foundation.files import write_bytes
 from autofuse.foundation.machine import default_device
 from autofuse.foundation.values import StoredValue, Value, short_hash
 from autofuse.road.groundwork import waiting_lock
-from autofuse.road.models import choose_model
+from autofuse.road.models import choose_model, require_images
 from autofuse.road.places import imported_model
 from autofuse.road.prediction import failures, first_stage_masks, with_test_cases
 from autofuse.road.results import FailedCase
@@ -123,8 +123,7 @@ def _whose(
         opened, place = open_both(dataset, workspace)
         return opened, place, choose_run(place, run, folds)
     chosen = choose_model(dataset, workspace, run, folds)
-    if images is None:
-        raise UsageError("A model has no images of its own.", remedy=f"autofuse fuse {dataset} -i FOLDER -o FUSED")
+    require_images(chosen, images, f"autofuse fuse {dataset} -i FOLDER -o FUSED")
     return chosen.dataset, chosen.workspace, that_fuse(chosen.folds) or list(chosen.folds)
 
 

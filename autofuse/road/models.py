@@ -79,6 +79,16 @@ def choose_model(
     return ChosenModel(opened, place, crew, ensemble)
 
 
+def require_images(chosen: ChosenModel, images: Folder | None, command: str) -> None:
+    """Nothing, unless an imported model is asked for images of its own.
+
+    Raises:
+        UsageError: with the ``command`` that names a folder.
+    """
+    if chosen.imported is not None and images is None:
+        raise UsageError("A model has no images of its own.", remedy=command)
+
+
 def _imported(place: Workspace, run: str | None, folds: Sequence[int] | None) -> ChosenModel:
     from autofuse.road.crews import ensemble_crew
     from autofuse.road.prediction import crew_of

@@ -192,12 +192,11 @@ def predict(
     Returns:
         What was predicted, with the cases that failed; one bad case never stops the others.
     """
-    from autofuse.road.models import choose_model
+    from autofuse.road.models import choose_model, require_images
     from autofuse.road.prediction import predict_with
 
     chosen = choose_model(dataset, workspace, run, folds)
-    if chosen.imported is not None and images is None:
-        raise UsageError("A model has no images of its own.", remedy=f"autofuse predict {dataset} -i FOLDER -o MASKS")
+    require_images(chosen, images, f"autofuse predict {dataset} -i FOLDER -o MASKS")
     opened, place, crew = chosen.dataset, chosen.workspace, chosen.crew
     predicted = predict_with(
         opened,

@@ -48,8 +48,9 @@ def pyramid(light: Tensor, presence: Tensor, steps: Sequence[float]) -> Tensor:
 
     A mean shows what one modality alone shows at a part of its contrast, in the noise of all. Here it keeps most of
     its contrast: modalities weigh as the squares of a band's local energy. What is coarser than all bands is the mean.
-    Nothing reaches further than the bands, so patches fit together. After Burt and Kolczynski, "Enhanced image
-    capture through fusion", ICCV 1993; without their decimation, so that it moves with the voxel.
+    A voxel depends on what lies within all blurs and the last energy's, 11 of the shortest spacings: patches fit
+    together. After Burt and Kolczynski, "Enhanced image capture through fusion", ICCV 1993; without their decimation,
+    so that it moves with the voxel.
 
     Args:
         light: (B, M, *S) in [0, 1]; presence: (B, M, *1) or (B, M, *S) bool.
